@@ -1,0 +1,9 @@
+//! Creates, enters, watches and reaps one container.
+//!
+//! It knows the runtime specification and the kernel; it knows neither images nor networks nor Docker's API.
+#![forbid(unsafe_code)]
+
+pub mod defaults;
+pub mod monitor;
+pub mod protocol;
+pub mod seccomp;
