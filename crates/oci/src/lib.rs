@@ -7,5 +7,13 @@ pub mod descriptor;
 pub mod digest;
 pub mod image;
 pub mod manifest;
+pub mod media_type;
+mod null;
 pub mod reference;
 pub mod runtime;
+
+pub use descriptor::{Descriptor, Platform};
+pub use digest::Digest;
+pub use image::Image;
+pub use manifest::{Index, Manifest};
+pub use reference::Reference;
