@@ -1,0 +1,110 @@
+//! A client program pointed at a daemon's socket, and what it printed.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// `docker` or `kogge`, with the socket it speaks to.
+#[derive(Clone, Debug)]
+pub struct Client {
+    program: PathBuf,
+    socket: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub stdout: String,
+    pub stderr: String,
+    /// 128 + the signal if it was killed by one.
+    pub code: i32,
+}
+
+impl Client {
+    pub fn new(program: impl Into<PathBuf>, socket: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), socket: socket.into() }
+    }
+
+    /// The stock client: what KOGGE_STOCK_CLIENT names, else `docker` on PATH.
+    pub fn stock(socket: &Path) -> Self {
+        Self::new(std::env::var_os("KOGGE_STOCK_CLIENT").unwrap_or_else(|| "docker".into()), socket)
+    }
+
+    /// Our own client.
+    pub fn own(socket: &Path) -> Self {
+        Self::new(crate::daemon::program("kogge"), socket)
+    }
+
+    /// The program's name, `docker` or `kogge`.
+    pub fn name(&self) -> &str {
+        self.program.file_name().and_then(OsStr::to_str).unwrap_or("?")
+    }
+
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("-H").arg(format!("unix://{}", self.socket.display())).args(arguments);
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").env("DOCKER_CLI_HINTS", "false");
+        command
+    }
+
+    /// Runs to the end without standard input.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
+        self.run_with(arguments, b"")
+    }
+
+    /// Runs to the end with these bytes as standard input.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn run_with<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> Output {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // A client that ends early leaves a broken pipe; its output tells why.
+                drop(stdin.write_all(input));
+            });
+            child.wait_with_output().expect("a child can be waited for")
+        });
+        Output {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: exit_code(output.status),
+        }
+    }
+
+    /// Runs, expects success and returns standard output without its last line end.
+    ///
+    /// # Panics
+    /// If the program fails.
+    #[track_caller]
+    pub fn ok<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        self.ok_with(arguments, b"")
+    }
+
+    /// The same with standard input.
+    ///
+    /// # Panics
+    /// If the program fails.
+    #[track_caller]
+    pub fn ok_with<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> String {
+        let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+        let output = self.run_with(arguments, input);
+        assert_eq!(output.code, 0, "{} {}\n{}{}", self.name(), words.join(" "), output.stdout, output.stderr);
+        output.stdout.trim_end_matches('\n').to_owned()
+    }
+}
+
+fn exit_code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}

@@ -1,0 +1,220 @@
+//! A host of its own for a daemon: network namespace, folders in memory, cgroup parent; and the daemon in it.
+//!
+//! Everything is taken away when the host is dropped, also when the test fails.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Client;
+
+/// A network namespace held open by a process, and folders for a daemon.
+#[derive(Debug)]
+pub struct Host {
+    holder: Child,
+    folder: tempfile::TempDir,
+    cgroup: String,
+}
+
+/// A running `kogged` on a [`Host`].
+#[derive(Debug)]
+pub struct Daemon<'h> {
+    host: &'h Host,
+    process: Child,
+}
+
+impl Host {
+    /// A fresh host. Stores lie in memory, because what is tested is not the disk.
+    ///
+    /// # Panics
+    /// If the machine cannot give a namespace or a folder.
+    #[expect(clippy::new_without_default, reason = "it starts a process")]
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder =
+            tempfile::Builder::new().prefix("kogge-test-").tempdir_in("/dev/shm").expect("tmpfs is there");
+        // The holder says "ready" once its namespace is its own.
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; exec sleep infinity"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare is part of util-linux");
+        let mut line = String::new();
+        let stdout = holder.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the holder speaks");
+        assert_eq!(line, "ready\n", "the holder of the network namespace did not start");
+        let host = Self {
+            holder,
+            folder,
+            cgroup: format!("/kogge-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
+        };
+        host.ok("ip", &["link", "set", "lo", "up"]);
+        host
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("kogge.sock")
+    }
+
+    pub fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
+    /// A program in the host's network namespace.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg("--net")
+            .arg("--target")
+            .arg(self.holder.id().to_string())
+            .arg("--")
+            .arg(program)
+            .args(arguments);
+        command
+    }
+
+    /// Runs a program in the host's network namespace and returns its output.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub fn ok(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program, arguments).output().expect("nsenter is part of util-linux");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {}: {stderr}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts a daemon and waits until its socket answers.
+    ///
+    /// # Panics
+    /// If it ends before.
+    pub fn start(&self) -> Daemon<'_> {
+        self.start_with(&[], &[])
+    }
+
+    /// The same with further flags and environment.
+    ///
+    /// # Panics
+    /// If it ends before.
+    pub fn start_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Daemon<'_> {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("kogged.log"));
+        let log = log.expect("the folder is ours");
+        let mut command = self.command(&program("kogged").to_string_lossy(), &[]);
+        command
+            .args(["--host", &format!("unix://{}", self.socket().display())])
+            .arg("--data-root")
+            .arg(self.folder().join("data"))
+            .arg("--exec-root")
+            .arg(self.folder().join("run"))
+            .arg("--pidfile")
+            .arg(self.folder().join("kogged.pid"))
+            .args(["--cgroup-parent", &self.cgroup])
+            .args(flags)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log);
+        let mut daemon = Daemon { host: self, process: command.spawn().expect("kogged starts") };
+        daemon.wait_until_it_answers();
+        daemon
+    }
+
+    /// What the daemons on this host wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("kogged.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Errors here would hide the test's own failure.
+        drop(self.holder.kill());
+        drop(self.holder.wait());
+    }
+}
+
+impl Daemon<'_> {
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn stock(&self) -> Client {
+        Client::stock(&self.host.socket())
+    }
+
+    pub fn own(&self) -> Client {
+        Client::own(&self.host.socket())
+    }
+
+    /// SIGKILL, as the fault tests want it. Containers live on.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it is our child");
+        self.process.wait().expect("it is our child");
+    }
+
+    /// Waits for the daemon to end by itself, at a crash point.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn wait(mut self) {
+        self.process.wait().expect("it is our child");
+    }
+
+    /// Removes all containers and volumes, and ends the daemon in peace.
+    pub fn clear(&self) {
+        let client = self.own();
+        let listed = client.run(&["ps", "-aq"]).stdout;
+        for id in listed.lines() {
+            client.run(&["rm", "-f", "-v", id]);
+        }
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let socket = self.host.socket();
+        loop {
+            if UnixStream::connect(&socket).is_ok() {
+                return;
+            }
+            if let Some(status) = self.process.try_wait().expect("it is our child") {
+                // A crash point on the way up is a test's own wish.
+                assert!(
+                    std::os::unix::process::ExitStatusExt::signal(&status).is_some(),
+                    "kogged ended with {status}\n{}",
+                    self.host.log()
+                );
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.clear();
+            drop(self.process.kill());
+            drop(self.process.wait());
+        }
+    }
+}
+
+/// One of the project's programs: in the folder that KOGGE_BIN names, else beside the running test.
+pub fn program(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("KOGGE_BIN") {
+        return PathBuf::from(folder).join(name);
+    }
+    let test = std::env::current_exe().expect("a running program has a path");
+    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join(name)
+}

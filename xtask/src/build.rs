@@ -1,0 +1,73 @@
+//! Building the three programs, static for the host.
+
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::run::{command, output, run, workspace};
+
+pub(crate) const PROGRAMS: [&str; 3] = ["kogge", "kogged", "kogge-runtime"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// What tests drive: quick to build.
+    Dev,
+    /// What people run: optimised, the runtime for size.
+    Release,
+}
+
+/// Builds the programs and returns the folder with all three.
+pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
+    match profile {
+        Profile::Dev => {
+            run(&mut cargo(&[
+                "build",
+                "--package",
+                "cli",
+                "--package",
+                "daemon",
+                "--package",
+                "runtime",
+                "--bins",
+            ]))?;
+            Ok(folder()?.join("debug"))
+        }
+        Profile::Release => {
+            run(&mut cargo(&["build", "--release", "--package", "cli", "--package", "daemon", "--bins"]))?;
+            run(&mut cargo(&["build", "--profile", "small", "--package", "runtime", "--bins"]))?;
+            let folder = folder()?;
+            let (from, to) = (folder.join("small/kogge-runtime"), folder.join("release/kogge-runtime"));
+            replace(&from, &to)?;
+            Ok(folder.join("release"))
+        }
+    }
+}
+
+/// Copies beside the old file and renames, because the old one may be running.
+pub(crate) fn replace(from: &std::path::Path, to: &std::path::Path) -> Result {
+    let beside = to.with_extension("new");
+    std::fs::copy(from, &beside)
+        .and_then(|_| std::fs::rename(&beside, to))
+        .map_err(|error| format!("copying {} to {}: {error}", from.display(), to.display()))
+}
+
+/// Cargo with the host's triple named, so that flags for our programs stay away from build scripts.
+pub(crate) fn cargo(arguments: &[&str]) -> std::process::Command {
+    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments);
+    cargo.env("CARGO_BUILD_TARGET", host());
+    cargo
+}
+
+/// The triple of the machine that builds, for example `x86_64-unknown-linux-gnu`.
+pub(crate) fn host() -> String {
+    let text = output(&mut command("rustc", &["-vV"])).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.unwrap_or("x86_64-unknown-linux-gnu").to_owned()
+}
+
+/// The target folder of the host's triple.
+fn folder() -> Result<PathBuf> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let target = if target.is_absolute() { target } else { workspace().join(target) };
+    Ok(target.join(host()))
+}
