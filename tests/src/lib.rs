@@ -6,6 +6,8 @@
 pub mod client;
 pub mod daemon;
 pub mod image;
+pub mod transcript;
 
 pub use client::{Client, Output};
 pub use daemon::{Daemon, Host};
+pub use transcript::Transcript;
