@@ -159,8 +159,17 @@ impl Daemon<'_> {
     /// # Panics
     /// If it cannot be waited for.
     pub fn kill(mut self) {
-        self.process.kill().expect("it is our child");
+        // One that died at a crash point is dead already.
+        drop(self.process.kill());
         self.process.wait().expect("it is our child");
+    }
+
+    /// Has it not ended by itself, at a crash point?
+    ///
+    /// # Panics
+    /// If it cannot be looked at.
+    pub fn is_alive(&mut self) -> bool {
+        self.process.try_wait().expect("it is our child").is_none()
     }
 
     /// Waits for the daemon to end by itself, at a crash point.

@@ -1,5 +1,10 @@
 //! The acceptance scenes, end to end: once with the stock client, once with ours; the sessions must read alike.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on says so by a panic"
+)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
