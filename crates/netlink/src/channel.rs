@@ -1,0 +1,151 @@
+//! Sends a batch and reads what the kernel says to it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, PoisonError};
+
+use fault::{Error, Result};
+use sys::netlink::{Protocol, Socket};
+
+use crate::wire::{Batch, Message, NLM_F_DUMP_INTR, array, attributes, messages};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+/// The error number and the header of the refused message; its body is left out (NETLINK_CAP_ACK).
+const ERROR_HEAD_BYTES: usize = 20;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// A dump that a change interrupted is asked for again, this often.
+const DUMP_ATTEMPTS_MAX: usize = 10;
+
+/// A netlink socket on which one batch at a time is exchanged. It stays in the namespace where it was opened.
+#[derive(Debug)]
+pub struct Channel {
+    socket: Mutex<Socket>,
+}
+
+impl Channel {
+    /// In the network namespace of the calling thread.
+    pub fn open(protocol: Protocol) -> Result<Self> {
+        Ok(Self { socket: Mutex::new(Socket::open(protocol)?) })
+    }
+
+    /// In another network namespace.
+    pub fn open_in(netns: BorrowedFd<'_>, protocol: Protocol) -> Result<Self> {
+        Ok(Self { socket: Mutex::new(Socket::open_in(netns, protocol)?) })
+    }
+
+    /// Has a batch carried out. The error is the first that its step does not tolerate; rtnetlink has then still done
+    /// the other steps, nf_tables none of them.
+    pub fn commit(&self, batch: &Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut acknowledged = 0;
+        let mut failed = None;
+        self.exchange(batch, |message| {
+            let Some(refusal) = refusal(&message) else { return };
+            match refusal {
+                Refusal { error: 0, .. } => acknowledged += 1,
+                Refusal { error, .. } if batch.tolerates(message.sequence, error) => acknowledged += 1,
+                other => failed = failed.take().or(Some(other.named(batch.intent(message.sequence)))),
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if acknowledged < batch.acknowledgements() => {
+                Err(Error::internal(format!("{}: the kernel did not answer", batch.intent(1))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends one request for data and hands each message of the answer to `parse`.
+    pub(crate) fn dump<T>(&self, batch: &Batch, parse: impl Fn(&Message<'_>) -> Option<T>) -> Result<Vec<T>> {
+        for _ in 0..DUMP_ATTEMPTS_MAX {
+            let mut found = Vec::new();
+            let mut failed = None;
+            let mut interrupted = false;
+            self.exchange(batch, |message| {
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                match refusal(&message) {
+                    Some(Refusal { error: 0, .. }) => {}
+                    Some(other) => failed = Some(other.named(batch.intent(1))),
+                    None => found.extend(parse(&message)),
+                }
+            })?;
+            match failed {
+                Some(error) => return Err(error),
+                None if interrupted => {}
+                None => return Ok(found),
+            }
+        }
+        Err(Error::unavailable(format!("{}: it keeps changing", batch.intent(1))))
+    }
+
+    /// Sends, then reads until the kernel has no more to say: all answers are there when `send` returns, and a dump
+    /// goes on while it is read.
+    fn exchange(&self, batch: &Batch, mut each: impl FnMut(Message<'_>)) -> Result<()> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.send(batch.bytes()).map_err(|error| error.doing(batch.intent(1).to_string()))?;
+        loop {
+            match socket.receive() {
+                Ok(answer) => messages(&answer).for_each(&mut each),
+                Err(error) if is_drained(&error) => return Ok(()),
+                Err(error) => return Err(error.doing(batch.intent(1).to_string())),
+            }
+        }
+    }
+}
+
+fn is_drained(error: &Error) -> bool {
+    const EAGAIN: i32 = 11;
+    error.errno() == Some(EAGAIN)
+}
+
+/// An acknowledgement (error 0) or the reason why not.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal<'a> {
+    error: i32,
+    /// The kernel's own words, where it has any.
+    text: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    fn named(&self, intent: &str) -> Error {
+        let source = io::Error::from_raw_os_error(self.error);
+        match self.text {
+            Some(text) => Error::io(format!("{intent}: {text}"), source),
+            None => Error::io(intent.to_string(), source),
+        }
+    }
+}
+
+fn refusal<'a>(message: &Message<'a>) -> Option<Refusal<'a>> {
+    if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
+        return None;
+    }
+    let error = array(message.payload, 0).map_or(0, i32::from_ne_bytes).saturating_neg();
+    let head = if message.kind == NLMSG_ERROR { ERROR_HEAD_BYTES } else { 4 };
+    let tail = message.payload.get(head..).filter(|_| message.flags & NLM_F_ACK_TLVS != 0);
+    let text = attributes(tail.unwrap_or_default())
+        .find(|attribute| attribute.kind == NLMSGERR_ATTR_MSG)
+        .and_then(|attribute| attribute.text());
+    Some(Refusal { error, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn refusals_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..80), flags: u16) {
+            for kind in [NLMSG_ERROR, NLMSG_DONE] {
+                refusal(&Message { kind, flags, sequence: 1, payload: &payload });
+            }
+        }
+    }
+}
