@@ -1,0 +1,80 @@
+//! Calls about images.
+
+use api::filters::Filters;
+use api::image::{HistoryRow, ListOptions, Pruned, Removed, Summary};
+use fault::Result;
+
+use crate::http::encode;
+use crate::{Answer, Body, Client};
+
+pub async fn list(client: &Client, options: &ListOptions) -> Result<Vec<Summary>> {
+    let request = client.get("/images/json").flag("all", options.all).filters(&options.filters);
+    request.flag("shared-size", options.shared_size).send().await?.json().await
+}
+
+/// The JSON as the daemon wrote it.
+pub async fn inspect_raw(client: &Client, name: &str) -> Result<Vec<u8>> {
+    client.get(path(name, "json")).send().await?.bytes().await
+}
+
+pub async fn history(client: &Client, name: &str) -> Result<Vec<HistoryRow>> {
+    client.get(path(name, "history")).send().await?.json().await
+}
+
+pub async fn tag(client: &Client, name: &str, repo: &str, tag: &str) -> Result<()> {
+    client.post(path(name, "tag")).text("repo", repo).text("tag", tag).send().await.map(drop)
+}
+
+pub async fn remove(client: &Client, name: &str, force: bool, keep_parents: bool) -> Result<Vec<Removed>> {
+    let request = client.delete(format!("/images/{}", encode(name)));
+    request.flag("force", force).flag("noprune", keep_parents).send().await?.json().await
+}
+
+/// Sends an archive; the answer is a progress stream.
+pub async fn load(client: &Client, quiet: bool, archive: Body) -> Result<Answer> {
+    let quiet = if quiet { "1" } else { "0" };
+    client.post("/images/load").query("quiet", quiet).body(archive).send().await
+}
+
+/// An archive of the named images.
+pub async fn save(client: &Client, names: &[String]) -> Result<Answer> {
+    let request = client.get("/images/get");
+    names.iter().fold(request, |request, name| request.query("names", name)).send().await
+}
+
+/// What an import is made of. `source` is `-` or a URL that the daemon fetches.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    pub source: String,
+    pub repo: String,
+    pub tag: String,
+    pub message: String,
+    pub platform: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+}
+
+/// Makes an image from a tar archive; the answer is a progress stream.
+pub async fn import(client: &Client, import: &Import, archive: Body) -> Result<Answer> {
+    let mut request = client.post("/images/create").query("fromSrc", &import.source);
+    request = request.text("repo", &import.repo).text("tag", &import.tag).text("message", &import.message);
+    request = request.text("platform", &import.platform.to_lowercase());
+    for change in &import.changes {
+        request = request.query("changes", change);
+    }
+    request.body(archive).send().await
+}
+
+/// Asks the daemon to pull; the answer is a progress stream.
+pub async fn pull(client: &Client, repo: &str, tag: &str, platform: &str) -> Result<Answer> {
+    let request = client.post("/images/create").query("fromImage", repo).text("tag", tag);
+    request.text("platform", &platform.to_lowercase()).send().await
+}
+
+pub async fn prune(client: &Client, filters: &Filters) -> Result<Pruned> {
+    client.post("/images/prune").filters(filters).send().await?.json().await
+}
+
+fn path(name: &str, verb: &str) -> String {
+    format!("/images/{}/{verb}", encode(name))
+}

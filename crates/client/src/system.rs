@@ -1,0 +1,31 @@
+//! Calls about the daemon itself.
+
+use api::events::Message;
+use api::filters::Filters;
+use api::system::{DiskUsage, Version};
+use fault::Result;
+
+use crate::{Client, Lines};
+
+pub async fn ping(client: &Client) -> Result<()> {
+    client.get("/_ping").send().await.map(drop)
+}
+
+pub async fn version(client: &Client) -> Result<Version> {
+    client.get("/version").send().await?.json().await
+}
+
+/// The JSON as the daemon wrote it.
+pub async fn info_raw(client: &Client) -> Result<Vec<u8>> {
+    client.get("/info").send().await?.bytes().await
+}
+
+/// Times are Unix seconds with nanoseconds, or empty.
+pub async fn events(client: &Client, since: &str, until: &str, filters: &Filters) -> Result<Lines<Message>> {
+    let request = client.get("/events").text("since", since).text("until", until).filters(filters);
+    Ok(request.send().await?.lines())
+}
+
+pub async fn disk_usage(client: &Client) -> Result<DiskUsage> {
+    client.get("/system/df").send().await?.json().await
+}
