@@ -1,0 +1,148 @@
+//! Containers: the verbs that the door calls. Each finds the container, sends its task a command and waits.
+//!
+//! What must finish is in the task; a caller that goes away in the middle changes nothing.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use api::container::{
+    Attach, Create, Created, Inspect, ListOptions, Remove, Summary, Update, WaitAnswer, WaitCondition,
+};
+use fault::{Doing, Error, Kind, Result};
+
+pub(crate) mod task;
+
+mod attach;
+mod create;
+mod defaults;
+mod etc;
+mod exit;
+mod merge;
+mod mounts;
+mod ports;
+mod prepare;
+mod registry;
+mod removal;
+mod show;
+mod signal;
+mod start;
+mod stop;
+mod validate;
+mod view;
+mod wait;
+
+pub use attach::AttachStream;
+pub use registry::{Container, Registry};
+pub use view::View;
+
+pub(crate) use signal::parse as parse_signal;
+pub(crate) use task::Command;
+
+use crate::Engine;
+
+/// Makes a container; `No such image: …` (not found) when the client should pull first.
+pub async fn create(engine: &Engine, name: Option<String>, wanted: Create) -> Result<Created> {
+    create::create(engine, name, wanted).await
+}
+
+pub async fn start(engine: &Engine, id: &str) -> Result<()> {
+    engine.containers().find(id)?.ask(Command::Start).await
+}
+
+/// Sends the stop signal, and SIGKILL after the timeout; seconds, negative waits for ever.
+pub async fn stop(engine: &Engine, id: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+    let container = engine.containers().find(id)?;
+    let stopped = async {
+        let signal = signal.map(parse_signal).transpose()?;
+        container.ask(|answer| Command::Stop(stop::Order { timeout, signal, restart: false, answer })).await
+    };
+    told(stopped.await, || format!("cannot stop container: {id}"))
+}
+
+pub async fn restart(engine: &Engine, id: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
+    let container = engine.containers().find(id)?;
+    let restarted = async {
+        let signal = signal.map(parse_signal).transpose()?;
+        container.ask(|answer| Command::Stop(stop::Order { timeout, signal, restart: true, answer })).await
+    };
+    told(restarted.await, || format!("Cannot restart container {id}"))
+}
+
+/// Sends a signal, by name or number; empty means SIGKILL.
+pub async fn kill(engine: &Engine, id: &str, signal: &str) -> Result<()> {
+    let killed = async {
+        let container = engine.containers().find(id)?;
+        let signal = if signal.is_empty() { signal::KILL } else { parse_signal(signal)? };
+        container.ask(|answer| Command::Kill { signal, answer }).await
+    };
+    told(killed.await, || format!("cannot kill container: {id}"))
+}
+
+pub async fn pause(engine: &Engine, id: &str) -> Result<()> {
+    engine.containers().find(id)?.ask(Command::Pause).await
+}
+
+pub async fn unpause(engine: &Engine, id: &str) -> Result<()> {
+    engine.containers().find(id)?.ask(Command::Unpause).await
+}
+
+/// Begins to wait at once; the future resolves when the condition holds, also for a container that is removed.
+pub fn wait(
+    engine: &Engine,
+    id: &str,
+    condition: WaitCondition,
+) -> Result<impl Future<Output = WaitAnswer> + Send + use<>> {
+    Ok(wait::wait(&*engine.containers().find(id)?, condition))
+}
+
+pub async fn remove(engine: &Engine, id: &str, options: Remove) -> Result<()> {
+    if options.link {
+        return Err(Error::unsupported("removing links"));
+    }
+    engine.containers().find(id)?.ask(|answer| Command::Remove { options, answer }).await
+}
+
+pub async fn rename(engine: &Engine, id: &str, name: &str) -> Result<()> {
+    if id.is_empty() || name.is_empty() {
+        return Err(Error::invalid("Neither old nor new names may be empty"));
+    }
+    let container = engine.containers().find(id)?;
+    let name = validate::name(name)?.to_owned();
+    container.ask(|answer| Command::Rename { name, answer }).await
+}
+
+pub async fn resize(engine: &Engine, id: &str, height: u16, width: u16) -> Result<()> {
+    engine.containers().find(id)?.ask(|answer| Command::Resize { height, width, answer }).await
+}
+
+/// Joins the container's streams, before its start too. The caller copies bytes both ways and ends stdin by shutting
+/// its side of the socket down.
+pub async fn attach(engine: &Engine, id: &str, options: Attach) -> Result<AttachStream> {
+    attach::attach(engine, engine.containers().find(id)?, options).await
+}
+
+pub async fn list(engine: &Engine, options: ListOptions) -> Result<Vec<Summary>> {
+    show::list(engine, options).await
+}
+
+pub async fn inspect(engine: &Engine, id: &str, size: bool) -> Result<Inspect> {
+    show::inspect(engine, engine.containers().find(id)?, size).await
+}
+
+pub async fn update(engine: &Engine, id: &str, _wanted: Update) -> Result<()> {
+    engine.containers().find(id)?;
+    Err(Error::unsupported("updating a container"))
+}
+
+/// Finds a container, for the other nouns.
+pub(crate) fn find(engine: &Engine, id: &str) -> Result<Arc<Container>> {
+    engine.containers().find(id)
+}
+
+/// Docker tells what it tried, but not around an answer that nothing was to be done.
+fn told(done: Result<()>, intent: impl FnOnce() -> String) -> Result<()> {
+    match done {
+        Err(error) if error.kind() == Kind::Unchanged => Err(error),
+        done => done.doing(intent),
+    }
+}

@@ -1,0 +1,120 @@
+//! The handle that everybody holds: the parts of an engine, opened together.
+
+use std::sync::Arc;
+
+use fault::{Error, Result};
+use network::Networks;
+use store::Store;
+
+use crate::container::Registry;
+use crate::events::Bus;
+use crate::monitors::Monitors;
+use crate::tasks::Tasks;
+use crate::volume::Volumes;
+use crate::{Config, converge};
+
+/// An engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    config: Config,
+    store: Store,
+    networks: Networks,
+    volumes: Volumes,
+    containers: Registry,
+    events: Bus,
+    monitors: Monitors,
+    tasks: Tasks,
+    /// Tells this boot from others.
+    boot_id: String,
+}
+
+impl Engine {
+    /// Opens what is on disk and finishes or undoes what an earlier engine left half-made; containers that still run
+    /// are met again.
+    pub async fn open(config: Config) -> Result<Self> {
+        let opened = tokio::task::spawn_blocking(move || Parts::open(config)).await;
+        let engine = Self(Arc::new(opened.map_err(broken)??));
+        converge::converge(&engine).await?;
+        engine.0.monitors.prepare(&engine);
+        Ok(engine)
+    }
+
+    /// Ends all tasks. Containers go on; the next engine meets them again.
+    pub async fn shutdown(&self) {
+        self.0.monitors.close();
+        self.0.tasks.end().await;
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub fn networks(&self) -> &Networks {
+        &self.0.networks
+    }
+
+    pub fn volumes(&self) -> &Volumes {
+        &self.0.volumes
+    }
+
+    pub fn containers(&self) -> &Registry {
+        &self.0.containers
+    }
+
+    pub fn events(&self) -> &Bus {
+        &self.0.events
+    }
+
+    pub(crate) fn monitors(&self) -> &Monitors {
+        &self.0.monitors
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.0.boot_id
+    }
+
+    /// Runs finite blocking work off the tasks' threads. It runs to its end even if nobody waits any more.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = self.clone();
+        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(broken)?
+    }
+}
+
+impl Parts {
+    fn open(config: Config) -> Result<Self> {
+        sys::fs::create_dir_all(config.containers(), 0o710)?;
+        sys::fs::create_dir_all(config.run_containers(), 0o700)?;
+        let network_config =
+            network::Config { state_dir: config.data_root.join("network"), ..config.network.clone() };
+        Ok(Self {
+            store: Store::open(&config.store())?,
+            networks: Networks::open(network_config)?,
+            volumes: Volumes::open(&config.data_root.join("volumes"))?,
+            containers: Registry::default(),
+            events: Bus::default(),
+            monitors: Monitors::new(),
+            tasks: Tasks::new(),
+            boot_id: sys::process::boot_id()?,
+            config,
+        })
+    }
+}
+
+/// A blocking piece of work panicked; its own message is in the log.
+fn broken(error: tokio::task::JoinError) -> Error {
+    Error::internal("blocking work broke off").with_source(error)
+}

@@ -1,0 +1,221 @@
+//! A container's record: everything that is known of it, as it lies on disk.
+//!
+//! One JSON file, versioned, replaced as a whole. Create, exit, rename and removal are durable before they are
+//! answered; that it runs is not, and nothing of an auto-removed container is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use api::container::Config;
+use api::host_config::HostConfig;
+use api::network::EndpointSettings;
+use fault::{Doing, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::ContainerId;
+use crate::state::Status;
+
+/// The version that is written; older ones are read.
+const VERSION: u32 = 1;
+
+/// A container: what was asked for, what was resolved at its creation, and its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    pub id: ContainerId,
+    /// Without the slash in front.
+    pub name: String,
+    /// RFC 3339 with nanoseconds.
+    pub created: String,
+    /// `sha256:…`
+    pub image_id: String,
+    /// Merged with the image's.
+    pub config: Config,
+    /// Filled up with the defaults.
+    pub host_config: HostConfig,
+    /// What was asked for, by network.
+    pub endpoints: BTreeMap<String, EndpointSettings>,
+    pub mounts: Vec<Mount>,
+    pub state: State,
+    #[serde(default)]
+    pub restart_count: i64,
+    /// A user stopped it, so `unless-stopped` keeps it stopped.
+    #[serde(default)]
+    pub manually_stopped: bool,
+}
+
+/// What changes while a container lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    pub status: Status,
+    /// 0 unless there is a process.
+    pub pid: i32,
+    /// With the boot id it tells a pid from its reuse (field 22 of `/proc/PID/stat`).
+    pub start_time: u64,
+    pub boot_id: String,
+    pub exit_code: i32,
+    pub error: String,
+    pub oom_killed: bool,
+    /// RFC 3339; [`NEVER`] if it never was.
+    pub started_at: String,
+    pub finished_at: String,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            status: Status::Created,
+            pid: 0,
+            start_time: 0,
+            boot_id: String::new(),
+            exit_code: 0,
+            error: String::new(),
+            oom_killed: false,
+            started_at: NEVER.into(),
+            finished_at: NEVER.into(),
+        }
+    }
+}
+
+/// Go's zero time.
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    #[default]
+    Bind,
+    Volume,
+    Tmpfs,
+}
+
+impl MountKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Volume => "volume",
+            Self::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+/// One mount beyond the default ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mount {
+    pub kind: MountKind,
+    /// The volume's name.
+    pub name: String,
+    /// On the host; empty for a tmpfs.
+    pub source: PathBuf,
+    pub destination: PathBuf,
+    /// As inspect shows it.
+    pub mode: String,
+    pub read_only: bool,
+    pub propagation: String,
+    pub non_recursive: bool,
+    /// An anonymous volume, removed with its container on `rm -v` and `--rm`.
+    pub anonymous: bool,
+    /// Fill the empty volume with what the image has at the destination.
+    pub copy: bool,
+    /// A folder inside the volume.
+    pub subpath: String,
+    /// Options of a tmpfs.
+    pub options: Vec<String>,
+    /// It came by `--mount`; these are not shown in `Binds`.
+    pub from_mounts: bool,
+    /// Make the missing source of a bind.
+    pub create_source: bool,
+}
+
+impl Record {
+    pub(crate) fn new(id: ContainerId, name: String, created: String) -> Self {
+        Self {
+            version: VERSION,
+            id,
+            name,
+            created,
+            image_id: String::new(),
+            config: Config::default(),
+            host_config: HostConfig::default(),
+            endpoints: BTreeMap::new(),
+            mounts: Vec::new(),
+            state: State::default(),
+            restart_count: 0,
+            manually_stopped: false,
+        }
+    }
+
+    /// Nothing of it needs to survive a power loss.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.host_config.auto_remove
+    }
+
+    /// The program and its arguments, entrypoint first.
+    pub fn command(&self) -> impl Iterator<Item = &String> {
+        self.config.entrypoint.iter().flatten().chain(self.config.cmd.iter().flatten())
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record has string keys only")
+    }
+
+    /// Replaces the record on disk.
+    pub(crate) fn save(&self, folder: &Path, durability: Durability) -> Result<()> {
+        let path = folder.join(FILE);
+        match durability {
+            Durability::Durable if !self.is_volatile() => sys::fs::write_atomic_mode(path, self.to_json(), 0o600),
+            Durability::Durable | Durability::Volatile => sys::fs::write_swapped(path, self.to_json(), 0o600),
+        }
+    }
+
+    /// Reads a record; `file` is [`FILE`] or [`CREATING`].
+    pub(crate) fn load(folder: &Path, file: &str) -> Result<Self> {
+        let path = folder.join(file);
+        let bytes = sys::fs::read(&path)?;
+        let record: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::internal(format!("record {}", path.display())).with_source(error))?;
+        if record.version > VERSION {
+            let words = format!("record {} has version {}, newer than this program", path.display(), record.version);
+            return Err(Error::unsupported(words)).doing(|| "reading containers");
+        }
+        Ok(record)
+    }
+}
+
+/// Whether a change must survive a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Durable,
+    Volatile,
+}
+
+pub(crate) const FILE: &str = "record.json";
+pub(crate) const CREATING: &str = "creating.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        record.host_config.masked_paths = Some(Vec::new());
+        record.mounts.push(Mount { destination: "/data".into(), ..Mount::default() });
+        for durability in [Durability::Durable, Durability::Volatile] {
+            record.save(folder.path(), durability).unwrap();
+            assert_eq!(Record::load(folder.path(), FILE).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_newer_record_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        record.version = VERSION + 1;
+        record.save(folder.path(), Durability::Volatile).unwrap();
+        assert_eq!(Record::load(folder.path(), FILE).unwrap_err().kind(), fault::Kind::Unsupported);
+    }
+}
