@@ -8,6 +8,7 @@ use oci::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Frame, Slot};
+use crate::seccomp::Program;
 
 /// A request and the number by which it is answered; the daemon counts them, each connection for itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,11 +70,8 @@ pub struct Start {
     /// Close stdin when the first client that had it is done.
     pub stdin_once: bool,
     /// The compiled form of `spec.linux.seccomp`, which is ignored when this is here. Execs get it too.
-    pub seccomp: Option<Vec<Instruction>>,
+    pub seccomp: Option<Program>,
 }
-
-/// One BPF instruction: code, jump if true, jump if false, operand.
-pub type Instruction = (u16, u8, u8, u32);
 
 /// A detached mount in the place of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,7 +351,7 @@ mod tests {
             mounts: vec![MountFd { mount: 3, fd: slot }],
             attaches: vec![attachment],
             log: Some(Log { max_size: Some(10), ..Log::default() }),
-            seccomp: Some(vec![(0x06, 0, 0, 0x7fff_0000)]),
+            seccomp: Some(Program { instructions: vec![(6, 0, 0, 0x7fff_0000)], flags: 4 }),
             ..Start::default()
         };
         let requests = [
