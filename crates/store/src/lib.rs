@@ -1,2 +1,53 @@
-//! (being written)
+//! Images on disk: blobs by digest, unpacked layers, snapshots, names, leases, garbage collection.
+//!
+//! Guarantees: a blob or layer that has its final name is whole, verified and on disk; whatever was begun and not
+//! finished is swept at the next [`Store::open`]; one process at a time holds a store. Blocking, callable from any
+//! thread. It knows neither registries nor containers: a snapshot has a key, and who uses an image is asked of the caller.
+//!
+//! ```text
+//! <root>/lock                          held by the process that has the store open
+//! <root>/meta.redb                     images and their names (catalog.rs, db.rs)
+//! <root>/content/                      an OCI image layout: oci-layout, index.json, blobs/sha256/<hex>
+//! <root>/layers/<diffID hex>/          diff/ in overlay's own form of whiteouts, layer.json
+//! <root>/layers/init/                  the lowest layer of every snapshot (snapshot/init_layer.rs)
+//! <root>/snapshots/<key>/              diff/, work/, snapshot.json
+//! <root>/ingest/                       half-written things; whatever is there at open is rubbish
+//! <root>/trash/                        removed things that `sweep` deletes
+//! ```
 #![forbid(unsafe_code)]
+
+mod catalog;
+mod collect;
+mod commit;
+mod content;
+mod db;
+mod history;
+mod image;
+mod import;
+mod layer;
+mod lease;
+mod load;
+mod pipe;
+mod publish;
+mod remove;
+mod resolve;
+mod save;
+mod scratch;
+mod snapshot;
+mod store;
+mod usage;
+mod verify;
+
+pub use collect::Collected;
+pub use commit::Commit;
+pub use history::HistoryRow;
+pub use image::{Image, ImageId};
+pub use import::Import;
+pub use layer::Layer;
+pub use lease::Lease;
+pub use load::{Loaded, Progress};
+pub use remove::{Remove, Removed, User};
+pub use snapshot::{Change, ChangeKind, MountOptions, Snapshot};
+pub use store::Store;
+pub use usage::{ImageUsage, Usage};
+pub use verify::Problem;

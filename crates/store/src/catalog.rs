@@ -1,0 +1,113 @@
+//! Which images there are and what they are called: pure data, kept whole in memory and stored by `db`.
+//!
+//! Names point at images; an image without a name is dangling and stays until it is removed.
+
+use std::collections::BTreeMap;
+
+use oci::{Descriptor, Digest, Reference};
+use serde::{Deserialize, Serialize};
+
+use crate::{ImageId, Layer};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Catalog {
+    pub(crate) images: BTreeMap<ImageId, Entry>,
+    /// With a tag, or with a digest alone.
+    pub(crate) names: BTreeMap<Reference, ImageId>,
+}
+
+/// What the store remembers of an image beside its config, which is a blob.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) manifest: Descriptor,
+    pub(crate) layers: Vec<Layer>,
+    /// The image that a commit was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ImageId>,
+    /// When it last got a name here; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tagged: Option<String>,
+}
+
+impl Entry {
+    /// The sum of the unpacked layers.
+    pub(crate) fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size_unpacked).sum()
+    }
+
+    /// The chain ids of the layers, lowest first (image-spec, config.md, "Layer ChainID").
+    pub(crate) fn chain_ids(&self) -> Vec<Digest> {
+        chain_ids(self.layers.iter().map(|layer| &layer.diff_id))
+    }
+}
+
+impl Catalog {
+    /// The names of an image, in byte order.
+    pub(crate) fn names_of(&self, id: &ImageId) -> Vec<&Reference> {
+        self.names.iter().filter(|(_, named)| *named == id).map(|(name, _)| name).collect()
+    }
+
+    /// The images committed from this one.
+    pub(crate) fn children_of(&self, id: &ImageId) -> impl Iterator<Item = &ImageId> {
+        self.images.iter().filter(move |(_, entry)| entry.parent.as_ref() == Some(id)).map(|(child, _)| child)
+    }
+
+    /// Adds an image; one that is there keeps its parent and its times.
+    pub(crate) fn add(&mut self, id: ImageId, entry: Entry) {
+        self.images.entry(id).or_insert(entry);
+    }
+
+    /// Points a name at an image and says which image it pointed at before.
+    pub(crate) fn tag(&mut self, name: Reference, id: &ImageId, now: &str) -> Option<ImageId> {
+        if let Some(entry) = self.images.get_mut(id) {
+            entry.tagged = Some(now.into());
+        }
+        self.names.insert(name, id.clone())
+    }
+
+    /// Removes an image and its names.
+    pub(crate) fn remove(&mut self, id: &ImageId) {
+        self.images.remove(id);
+        self.names.retain(|_, named| named != id);
+    }
+}
+
+/// `ChainID(L0) = L0; ChainID(L0|…|Ln) = SHA256(ChainID(L0|…|Ln-1) + " " + Ln)`.
+pub(crate) fn chain_ids<'a>(diff_ids: impl IntoIterator<Item = &'a Digest>) -> Vec<Digest> {
+    let mut chain: Vec<Digest> = Vec::new();
+    for diff_id in diff_ids {
+        let id = match chain.last() {
+            None => diff_id.clone(),
+            Some(below) => Digest::sha256(format!("{below} {diff_id}").as_bytes()),
+        };
+        chain.push(id);
+    }
+    chain
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A digest that begins with these digits.
+    pub(crate) fn digest(hex: &str) -> Digest {
+        format!("sha256:{hex:0<64}").parse().unwrap()
+    }
+
+    /// An entry with layers of these diffIDs, ten bytes each.
+    pub(crate) fn entry(diff_ids: &[&str]) -> Entry {
+        let layer = |hex: &&str| {
+            let blob = Descriptor::new(oci::media_type::OCI_LAYER, digest(hex), 20);
+            Layer { blob, diff_id: digest(hex), size_unpacked: 10 }
+        };
+        let manifest = Descriptor::of(oci::media_type::OCI_MANIFEST, b"{}");
+        Entry { manifest, layers: diff_ids.iter().map(layer).collect(), parent: None, tagged: None }
+    }
+
+    #[test]
+    fn chain_ids_follow_the_specification() {
+        let (lower, upper) = (digest("a"), digest("b"));
+        let chain = chain_ids([&lower, &upper]);
+        assert_eq!(chain, [lower.clone(), Digest::sha256(format!("{lower} {upper}").as_bytes())]);
+    }
+}

@@ -1,0 +1,190 @@
+//! Blobs by digest, in an OCI image layout that foreign tools can read.
+//!
+//! Bytes are hashed while they are written to a temporary file; the file gets its name only when digest and size are
+//! those expected and it is on disk.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use fault::{Call, Error, Kind, Result};
+use oci::{Descriptor, Digest, Index};
+use sha2::{Digest as _, Sha256};
+use sys::fs;
+
+use crate::Store;
+use crate::lease::{Held, Lease};
+use crate::publish::Staged;
+use crate::scratch::Scratch;
+
+impl Store {
+    /// Stores all of a stream. With `expected`, digest and size have to be those; the lease holds the blob.
+    pub fn blob_put(
+        &self,
+        lease: &Lease,
+        mut reader: impl Read,
+        expected: Option<&Descriptor>,
+    ) -> Result<Descriptor> {
+        if let Some(descriptor) = expected {
+            refuse_other_algorithms(&descriptor.digest)?;
+            lease.hold(Held::Blob(descriptor.digest.clone()));
+            if self.blob_exists(&descriptor.digest)? {
+                return Ok(descriptor.clone());
+            }
+        }
+        let mut writer = self.blob_writer()?;
+        copy_bounded(&mut reader, &mut writer, expected.map(|descriptor| descriptor.size))?;
+        let blob = writer.finish()?;
+        if let Some(descriptor) = expected {
+            blob.verify(descriptor)?;
+        }
+        let media_type = expected.map_or("application/octet-stream", |descriptor| &descriptor.media_type);
+        let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
+        lease.hold(Held::Blob(blob.digest.clone()));
+        fs::fsync(&blob.file)?;
+        self.publish(vec![Staged::Blob(blob)])?;
+        Ok(descriptor)
+    }
+
+    /// Opens a blob for reading.
+    pub fn blob_open(&self, digest: &Digest) -> Result<File> {
+        fs::open(self.blob_path(digest), &fs::OpenHow::READ).map_err(|error| missing(error, digest))
+    }
+
+    /// All of a small blob: a config, a manifest, an index.
+    pub fn blob_read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        fs::read_bounded(self.blob_path(digest), DOCUMENT_BYTES_MAX).map_err(|error| missing(error, digest))
+    }
+
+    pub fn blob_exists(&self, digest: &Digest) -> Result<bool> {
+        fs::exists(self.blob_path(digest))
+    }
+
+    /// In bytes.
+    pub fn blob_size(&self, digest: &Digest) -> Result<u64> {
+        Ok(fs::metadata(self.blob_path(digest)).map_err(|error| missing(error, digest))?.size)
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path("content/blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    pub(crate) fn blob_writer(&self) -> Result<BlobWriter> {
+        let scratch = self.scratch("blob");
+        let how = fs::OpenHow { access: fs::Access::ReadWrite, ..fs::OpenHow::NEW }.with_mode(0o600);
+        let file = fs::open(scratch.path(), &how)?;
+        sys::crash::point("store.blob.begun");
+        Ok(BlobWriter { scratch, file, hash: Sha256::new(), size: 0 })
+    }
+
+    /// Writes a document that is in memory, not yet published.
+    pub(crate) fn stage_document(&self, bytes: &[u8]) -> Result<StagedBlob> {
+        let mut writer = self.blob_writer()?;
+        writer.write_all(bytes).call(|| "write blob")?;
+        writer.finish()
+    }
+
+    /// The two files that make `content` an OCI image layout. The index is told anew from the catalog whenever that
+    /// changes; it is for foreign readers only, so a crash may leave an older one.
+    pub(crate) fn write_layout(&self) -> Result<()> {
+        let catalog = self.catalog();
+        let mut manifests = Vec::new();
+        for (name, id) in &catalog.names {
+            let Some(entry) = catalog.images.get(id) else { continue };
+            let mut manifest = entry.manifest.clone();
+            manifest.annotations = crate::save::name_annotations(name);
+            manifests.push(manifest);
+        }
+        let index = serde_json::to_vec(&Index::new(manifests)).expect("an index is always JSON");
+        fs::write_swapped(self.path("content/oci-layout"), OCI_LAYOUT, 0o644)?;
+        fs::write_swapped(self.path("content/index.json"), index, 0o644)
+    }
+}
+
+/// A blob being written; dropped unfinished, it vanishes.
+#[derive(Debug)]
+pub(crate) struct BlobWriter {
+    scratch: Scratch,
+    file: File,
+    hash: Sha256,
+    size: u64,
+}
+
+impl BlobWriter {
+    pub(crate) fn finish(self) -> Result<StagedBlob> {
+        sys::crash::point("store.blob.written");
+        let digest = Digest::from_sha256(self.hash.finalize().into());
+        Ok(StagedBlob { scratch: self.scratch, file: self.file, digest, size: self.size })
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A whole blob in `ingest`.
+#[derive(Debug)]
+pub(crate) struct StagedBlob {
+    pub(crate) scratch: Scratch,
+    pub(crate) file: File,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl StagedBlob {
+    pub(crate) fn verify(&self, expected: &Descriptor) -> Result<()> {
+        if self.size != expected.size {
+            let (got, wanted) = (self.size, expected.size);
+            return Err(Error::invalid(format!(
+                "blob {} has {got} bytes, expected {wanted}",
+                expected.digest
+            )));
+        }
+        if self.digest != expected.digest {
+            return Err(Error::invalid(format!(
+                "blob has digest {}, expected {}",
+                self.digest, expected.digest
+            )));
+        }
+        Ok(())
+    }
+
+    /// Another handle of the bytes, at their beginning.
+    pub(crate) fn reopen(&self) -> Result<File> {
+        fs::open(self.scratch.path(), &fs::OpenHow::READ)
+    }
+}
+
+/// We hash with SHA-256 only, as everybody does; the grammar knows others.
+pub(crate) fn refuse_other_algorithms(digest: &Digest) -> Result<()> {
+    if digest.algorithm() == "sha256" {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("digest algorithm {}", digest.algorithm())))
+}
+
+/// Copies, and stops when more comes than was promised.
+fn copy_bounded(reader: &mut impl Read, writer: &mut BlobWriter, bytes_max: Option<u64>) -> Result<()> {
+    let copied = match bytes_max {
+        Some(bytes_max) => io::copy(&mut reader.take(bytes_max.saturating_add(1)), writer),
+        None => io::copy(reader, writer),
+    };
+    copied.map(drop).call(|| "storing a blob")
+}
+
+fn missing(error: Error, digest: &Digest) -> Error {
+    if error.kind() == Kind::NotFound { Error::not_found(format!("blob {digest} not found")) } else { error }
+}
+
+/// More than any sane config or manifest; registries stop at 4 MiB.
+pub(crate) const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+pub(crate) const OCI_LAYOUT: &str = r#"{"imageLayoutVersion": "1.0.0"}"#;

@@ -1,0 +1,213 @@
+//! Images: a config, its manifest and layers, and the names that point at it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fault::{Doing, Error, Result};
+use oci::{Descriptor, Digest, Reference};
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, Entry};
+use crate::lease::Lease;
+use crate::publish::Staged;
+use crate::{Layer, Store};
+
+/// An image's id: the digest of its config file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageId(pub Digest);
+
+impl ImageId {
+    /// The first twelve digits.
+    pub fn short(&self) -> &str {
+        self.0.short()
+    }
+}
+
+/// `sha256:…`.
+impl fmt::Display for ImageId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl FromStr for ImageId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self(text.parse()?))
+    }
+}
+
+/// Everything about one image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    pub id: ImageId,
+    pub config: oci::Image,
+    /// Exactly as its maker wrote it; its digest is the id.
+    pub config_bytes: Vec<u8>,
+    pub manifest: Descriptor,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
+    /// The names with a tag.
+    pub tags: Vec<Reference>,
+    /// The names with a digest, as pulls leave them.
+    pub digests: Vec<Reference>,
+    /// The sum of the unpacked layers, in bytes.
+    pub size: u64,
+    /// RFC 3339, from the config.
+    pub created: Option<String>,
+    /// When it last got a name here; RFC 3339.
+    pub tagged: Option<String>,
+    /// The image it was committed from, if that is here.
+    pub parent: Option<ImageId>,
+}
+
+impl Store {
+    /// All images, dangling ones included, in the order of their ids.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let catalog = self.catalog();
+        catalog.images.iter().map(|(id, entry)| self.describe(&catalog, id, entry)).collect()
+    }
+
+    /// One image; `NotFound` with Docker's text.
+    pub fn image(&self, id: &ImageId) -> Result<Image> {
+        let catalog = self.catalog();
+        let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
+        self.describe(&catalog, id, entry)
+    }
+
+    /// Gives an image a name, taking it from the image that had it; says which one that was.
+    pub fn tag(&self, id: &ImageId, name: &Reference) -> Result<Option<ImageId>> {
+        let name = name.clone().with_default_tag();
+        let now = sys::time::now_rfc3339_nano();
+        let before = self.inner.db.update(|catalog| {
+            if !catalog.images.contains_key(id) {
+                return Err(no_such_image(id));
+            }
+            Ok(catalog.tag(name, id, &now))
+        })?;
+        self.write_layout()?;
+        Ok(before.filter(|before| before != id))
+    }
+
+    /// The images committed from this one.
+    pub fn children(&self, id: &ImageId) -> Vec<ImageId> {
+        self.catalog().children_of(id).cloned().collect()
+    }
+
+    fn describe(&self, catalog: &Catalog, id: &ImageId, entry: &Entry) -> Result<Image> {
+        let config_bytes = self.blob_read(&id.0).doing(|| format!("reading image {}", id.short()))?;
+        let config = parse_config(&config_bytes)?;
+        let names = catalog.names_of(id).into_iter().cloned();
+        let (digests, tags) = names.partition(|name| name.digest().is_some());
+        Ok(Image {
+            id: id.clone(),
+            created: config.created.clone(),
+            config,
+            config_bytes,
+            manifest: entry.manifest.clone(),
+            layers: entry.layers.clone(),
+            tags,
+            digests,
+            size: entry.size(),
+            tagged: entry.tagged.clone(),
+            parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
+        })
+    }
+}
+
+/// An image whose blobs and layers are staged or stored already.
+#[derive(Debug)]
+pub(crate) struct NewImage {
+    pub(crate) config: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) names: Vec<Reference>,
+    pub(crate) parent: Option<ImageId>,
+}
+
+/// Where an image's manifest comes from.
+#[derive(Debug)]
+pub(crate) enum Manifest {
+    /// To be made, in OCI's form.
+    New,
+    /// Kept byte for byte, so that its digest stays.
+    Kept { media_type: String, bytes: Vec<u8> },
+}
+
+impl NewImage {
+    pub(crate) fn id(&self) -> ImageId {
+        ImageId(Digest::sha256(&self.config))
+    }
+
+    fn manifest(&self) -> (Descriptor, Vec<u8>) {
+        match &self.manifest {
+            Manifest::Kept { media_type, bytes } => (Descriptor::of(media_type, bytes), bytes.clone()),
+            Manifest::New => {
+                let config = Descriptor::of(oci::media_type::OCI_CONFIG, &self.config);
+                let layers = self.layers.iter().map(|layer| layer.blob.clone()).collect();
+                let manifest = oci::Manifest::new(config, layers);
+                let bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
+                (Descriptor::of(oci::media_type::OCI_MANIFEST, &bytes), bytes)
+            }
+        }
+    }
+}
+
+/// A name that moved from one image to another.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) name: Reference,
+    pub(crate) from: ImageId,
+}
+
+impl Store {
+    /// Makes images of staged things: one sync, the renames, one transaction. All of them or none.
+    pub(crate) fn register(
+        &self,
+        lease: &Lease,
+        mut staged: Vec<Staged>,
+        images: Vec<NewImage>,
+    ) -> Result<Vec<Moved>> {
+        let mut entries = Vec::new();
+        for image in images {
+            let (manifest, manifest_bytes) = image.manifest();
+            for document in [&image.config, &manifest_bytes] {
+                lease.hold(crate::lease::Held::Blob(Digest::sha256(document)));
+                staged.push(Staged::Blob(self.stage_document(document)?));
+            }
+            let entry =
+                Entry { manifest, layers: image.layers.clone(), parent: image.parent.clone(), tagged: None };
+            entries.push((image.id(), entry, image.names));
+        }
+        self.sync()?;
+        self.publish(staged)?;
+        sys::crash::point("store.register.published");
+        let moved = self.inner.db.update(|catalog| Ok(enter(catalog, entries)))?;
+        sys::crash::point("store.register.entered");
+        self.write_layout()?;
+        Ok(moved)
+    }
+}
+
+fn enter(catalog: &mut Catalog, entries: Vec<(ImageId, Entry, Vec<Reference>)>) -> Vec<Moved> {
+    let now = sys::time::now_rfc3339_nano();
+    let mut moved = Vec::new();
+    for (id, entry, names) in entries {
+        catalog.add(id.clone(), entry);
+        for name in names {
+            let before = catalog.tag(name.clone(), &id, &now).filter(|before| *before != id);
+            moved.extend(before.map(|from| Moved { name, from }));
+        }
+    }
+    moved
+}
+
+pub(crate) fn parse_config(bytes: &[u8]) -> Result<oci::Image> {
+    serde_json::from_slice(bytes).map_err(|error| Error::invalid(format!("invalid image config: {error}")))
+}
+
+pub(crate) fn no_such_image(what: impl fmt::Display) -> Error {
+    Error::not_found(format!("No such image: {what}"))
+}

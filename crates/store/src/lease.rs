@@ -1,0 +1,78 @@
+//! Leases: what somebody is working with and no name holds yet, kept from the collector.
+//!
+//! A lease is taken before the first byte is written and dropped once a name, an image or a snapshot holds the result.
+//! It lives in memory: only the process that has the store open can hold one, so it dies with that process by itself.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oci::Digest;
+
+use crate::Store;
+
+/// Keeps blobs and layers from being collected until it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    table: Table,
+    id: u64,
+}
+
+impl Lease {
+    pub(crate) fn hold(&self, what: Held) {
+        lock(&self.table).held.entry(self.id).or_default().insert(what);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        lock(&self.table).held.remove(&self.id);
+    }
+}
+
+/// A thing that can be held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Held {
+    /// By the digest of its bytes.
+    Blob(Digest),
+    /// By its diffID.
+    Layer(Digest),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    table: Table,
+}
+
+type Table = Arc<Mutex<Rows>>;
+
+#[derive(Debug, Default)]
+struct Rows {
+    next: u64,
+    held: HashMap<u64, HashSet<Held>>,
+}
+
+impl Leases {
+    fn take(&self) -> Lease {
+        let mut rows = lock(&self.table);
+        rows.next += 1;
+        Lease { table: Arc::clone(&self.table), id: rows.next }
+    }
+
+    /// Runs `decide` with all that is held, while nobody can hold anything more: what it then removes, no lease sees.
+    pub(crate) fn while_frozen<T>(&self, decide: impl FnOnce(&HashSet<Held>) -> T) -> T {
+        let rows = lock(&self.table);
+        decide(&rows.held.values().flatten().cloned().collect())
+    }
+}
+
+/// The rows are whole after any panic: each change is one insertion or removal.
+fn lock(table: &Table) -> MutexGuard<'_, Rows> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// A new lease that holds nothing yet.
+    pub fn lease(&self) -> Lease {
+        self.inner.leases.take()
+    }
+}

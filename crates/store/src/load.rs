@@ -1,0 +1,234 @@
+//! `load`: images from an archive, Docker's or an OCI layout's, plain or compressed as a whole.
+//!
+//! The order of an archive's members is arbitrary, so they go to `ingest` first, hashed while written; no layer is ever
+//! held in memory. Then a pure plan says which members make which image, the layers are unpacked, and all images appear
+//! together. Whatever is wrong with the archive, nothing of it stays.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use fault::{Doing, Error, Result};
+use oci::{Descriptor, Digest, Reference};
+
+use crate::image::{Manifest, Moved, NewImage, parse_config};
+use crate::layer::{StagedTree, blob_compression, joined, layer_type};
+use crate::lease::{Held, Lease};
+use crate::publish::Staged;
+use crate::{ImageId, Layer, Store};
+
+mod docker;
+mod layout;
+mod members;
+
+use members::Members;
+
+/// One line of what was loaded: a name, or the id of an image that came without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub id: ImageId,
+    pub reference: Option<Reference>,
+    /// The image that had the name before.
+    pub replaced: Option<ImageId>,
+}
+
+/// A layer was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub diff_id: Digest,
+    /// The layer's bytes in the archive.
+    pub size: u64,
+}
+
+/// What one image of the archive is made of, by members' names.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    config: String,
+    /// Lowest first.
+    layers: Vec<PlannedLayer>,
+    manifest: Manifest,
+    names: Vec<Reference>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlannedLayer {
+    member: String,
+    /// As the manifest names it, if there is one.
+    blob: Option<Descriptor>,
+}
+
+impl Store {
+    /// Loads all images of an archive, or none. `Invalid` for what is corrupt, truncated or no image archive.
+    pub fn load(&self, reader: impl Read, report: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
+        let lease = self.lease();
+        let members = Members::read(self, reader).doing(|| "reading the image archive")?;
+        sys::crash::point("store.load.read");
+        let planned = match members.has("index.json") {
+            true => layout::plan(&members)?,
+            false => docker::plan(&members)?,
+        };
+        self.load_planned(&lease, members, planned, report)
+    }
+
+    fn load_planned(
+        &self,
+        lease: &Lease,
+        members: Members,
+        planned: Vec<Planned>,
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
+        let mut configs = Vec::new();
+        for image in &planned {
+            configs.push(read_config(&members, image)?);
+        }
+        let trees = self.unpack_layers(lease, &members, &planned, &configs, report)?;
+        let mut images = Vec::new();
+        for (image, config) in planned.into_iter().zip(configs) {
+            images.push(new_image(&members, image, config, &trees)?);
+        }
+        let lines: Vec<(ImageId, Vec<Reference>)> =
+            images.iter().map(|image| (image.id(), image.names.clone())).collect();
+        let blobs =
+            members.into_blobs(images.iter().flat_map(|image| &image.layers).map(|layer| &layer.blob.digest));
+        let staged = trees.into_values().filter_map(|tree| tree.staged).map(Staged::Tree);
+        let staged = staged.chain(blobs.into_iter().map(Staged::Blob)).collect();
+        let moved = self.register(lease, staged, images)?;
+        Ok(loaded(lines, &moved))
+    }
+
+    /// Unpacks every layer that is not here yet, on all processors.
+    fn unpack_layers(
+        &self,
+        lease: &Lease,
+        members: &Members,
+        planned: &[Planned],
+        configs: &[(Vec<u8>, oci::Image)],
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<BTreeMap<String, Tree>> {
+        let mut jobs = BTreeMap::new();
+        for (image, (_, config)) in planned.iter().zip(configs) {
+            for (index, (layer, diff_id)) in image.layers.iter().zip(&config.rootfs.diff_ids).enumerate() {
+                lease.hold(Held::Layer(diff_id.clone()));
+                lease.hold(Held::Blob(members.blob(&layer.member)?.digest.clone()));
+                jobs.entry(layer.member.clone()).or_insert((index, diff_id));
+            }
+        }
+        let jobs = Mutex::new(jobs.into_iter());
+        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || -> Result<Vec<(String, Tree)>> {
+            let mut done = Vec::new();
+            while let Some((member, (index, diff_id))) = next() {
+                let tree = self.unpack_layer(members, &member, index, diff_id)?;
+                done.push((member, tree));
+            }
+            Ok(done)
+        };
+        let mut trees = BTreeMap::new();
+        for (member, tree) in in_parallel(work)? {
+            report(Progress { diff_id: tree.diff_id.clone(), size: members.blob(&member)?.size });
+            trees.insert(member, tree);
+        }
+        Ok(trees)
+    }
+
+    fn unpack_layer(&self, members: &Members, member: &str, index: usize, diff_id: &Digest) -> Result<Tree> {
+        if self.has_layer(diff_id)? {
+            return Ok(Tree { diff_id: diff_id.clone(), size: self.layer_size(diff_id)?, staged: None });
+        }
+        let staged = self.stage_tree(members.blob(member)?)?;
+        if staged.diff_id != *diff_id {
+            let got = &staged.diff_id;
+            return Err(Error::invalid(format!(
+                "invalid diffID for layer {index}: expected \"{diff_id}\", got \"{got}\""
+            )));
+        }
+        Ok(Tree { diff_id: diff_id.clone(), size: staged.size, staged: Some(staged) })
+    }
+}
+
+/// A layer's tree, here already or staged.
+#[derive(Debug)]
+struct Tree {
+    diff_id: Digest,
+    size: u64,
+    staged: Option<StagedTree>,
+}
+
+/// Runs the same work in a thread for each processor and gathers what they did.
+fn in_parallel<T: Send>(work: impl Fn() -> Result<Vec<T>> + Sync) -> Result<Vec<T>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let mut all = Vec::new();
+        let mut failure = None;
+        for thread in running {
+            match joined(thread) {
+                Ok(done) => all.extend(done),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(all), Err)
+    })
+}
+
+fn read_config(members: &Members, image: &Planned) -> Result<(Vec<u8>, oci::Image)> {
+    let bytes = members.document(&image.config)?;
+    let config = parse_config(&bytes)?;
+    let (expected, got) = (config.rootfs.diff_ids.len(), image.layers.len());
+    if expected != got {
+        return Err(Error::invalid(format!(
+            "invalid manifest, layers length mismatch: expected {expected}, got {got}"
+        )));
+    }
+    if !matches!(config.os.as_str(), "" | "linux") {
+        return Err(Error::invalid(format!("cannot load {} image on linux", config.os)));
+    }
+    for diff_id in &config.rootfs.diff_ids {
+        crate::content::refuse_other_algorithms(diff_id)?;
+    }
+    Ok((bytes, config))
+}
+
+fn new_image(
+    members: &Members,
+    image: Planned,
+    (config, parsed): (Vec<u8>, oci::Image),
+    trees: &BTreeMap<String, Tree>,
+) -> Result<NewImage> {
+    let mut layers = Vec::new();
+    for (layer, diff_id) in image.layers.into_iter().zip(parsed.rootfs.diff_ids) {
+        let staged = members.blob(&layer.member)?;
+        let blob = match layer.blob {
+            Some(blob) => {
+                staged.verify(&blob)?;
+                blob
+            }
+            None => {
+                Descriptor::new(layer_type(blob_compression(staged)?), staged.digest.clone(), staged.size)
+            }
+        };
+        let tree = &trees[&layer.member];
+        if tree.diff_id != diff_id {
+            let got = &tree.diff_id;
+            return Err(Error::invalid(format!("invalid diffID: expected \"{diff_id}\", got \"{got}\"")));
+        }
+        layers.push(Layer { blob, diff_id, size_unpacked: tree.size });
+    }
+    Ok(NewImage { config, manifest: image.manifest, layers, names: image.names, parent: None })
+}
+
+fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {
+    let mut all = Vec::new();
+    for (id, names) in lines {
+        if names.is_empty() {
+            all.push(Loaded { id: id.clone(), reference: None, replaced: None });
+        }
+        for name in names {
+            let replaced = moved.iter().find(|one| one.name == name).map(|one| one.from.clone());
+            all.push(Loaded { id: id.clone(), reference: Some(name), replaced });
+        }
+    }
+    all
+}

@@ -1,0 +1,157 @@
+//! An image archive's members, spooled: each file a hashed blob in `ingest`, found again by its name.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use archive::compression;
+use archive::tar::{Entry, EntryKind, Reader};
+use fault::{Call, Doing, Error, Result};
+use oci::Digest;
+
+use crate::Store;
+use crate::content::{DOCUMENT_BYTES_MAX, StagedBlob};
+
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    by_name: BTreeMap<String, Member>,
+}
+
+#[derive(Debug)]
+enum Member {
+    File(StagedBlob),
+    /// Another member's name: old archives link to layers that they hold already.
+    Link(String),
+}
+
+impl Members {
+    /// Spools a whole archive.
+    pub(crate) fn read(store: &Store, reader: impl Read) -> Result<Self> {
+        let mut tar = Reader::new(compression::reader(reader)?);
+        let mut members = Self::default();
+        while let Some(mut entry) = tar.next()? {
+            if members.by_name.len() == MEMBERS_MAX {
+                return Err(Error::invalid(format!("more than {MEMBERS_MAX} members")));
+            }
+            members.add(store, &mut entry)?;
+        }
+        // Bytes after the archive's end still belong to the stream that somebody sends.
+        tar.drain()?;
+        Ok(members)
+    }
+
+    fn add(&mut self, store: &Store, entry: &mut Entry<'_, impl Read>) -> Result<()> {
+        let name = plain_name(&entry.header.name)?;
+        let member = match entry.header.kind {
+            EntryKind::Regular => Member::File(spool(store, &name, entry)?),
+            EntryKind::Symlink => {
+                let beside = Path::new(&name).parent().unwrap_or(Path::new(""));
+                Member::Link(plain_name(&beside.join(&entry.header.link))?)
+            }
+            EntryKind::HardLink => Member::Link(plain_name(&entry.header.link)?),
+            // Folders and devices carry nothing of an image.
+            _ => return Ok(()),
+        };
+        self.by_name.insert(name, member);
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// A member's bytes; links are followed a few steps.
+    pub(crate) fn blob(&self, name: &str) -> Result<&StagedBlob> {
+        let mut name = plain_name(Path::new(name))?;
+        for _ in 0..LINKS_MAX {
+            match self.by_name.get(&name) {
+                Some(Member::File(blob)) => return Ok(blob),
+                Some(Member::Link(target)) => name.clone_from(target),
+                None => break,
+            }
+        }
+        Err(Error::invalid(format!("invalid image archive: {name} is missing")))
+    }
+
+    /// All of a small member.
+    pub(crate) fn document(&self, name: &str) -> Result<Vec<u8>> {
+        let blob = self.blob(name)?;
+        if blob.size > DOCUMENT_BYTES_MAX {
+            return Err(Error::invalid(format!("invalid image archive: {name} is too big")));
+        }
+        let mut bytes = Vec::new();
+        blob.reopen()?.read_to_end(&mut bytes).call(|| format!("read {name}"))?;
+        Ok(bytes)
+    }
+
+    /// A member that is JSON.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        serde_json::from_slice(&self.document(name)?)
+            .map_err(|error| Error::invalid(format!("invalid image archive: {name}: {error}")))
+    }
+
+    /// Gives up the members with these digests, each once; the others vanish.
+    pub(crate) fn into_blobs<'a>(self, wanted: impl Iterator<Item = &'a Digest>) -> Vec<StagedBlob> {
+        let mut by_digest = BTreeMap::new();
+        for member in self.by_name.into_values() {
+            if let Member::File(blob) = member {
+                by_digest.insert(blob.digest.clone(), blob);
+            }
+        }
+        wanted.filter_map(|digest| by_digest.remove(digest)).collect()
+    }
+}
+
+fn spool(store: &Store, name: &str, content: &mut impl Read) -> Result<StagedBlob> {
+    let mut writer = store.blob_writer()?;
+    let mut content = io::BufReader::with_capacity(COPY_BYTES, content);
+    io::copy(&mut content, &mut writer)
+        .map_err(crate::layer::read_failed)
+        .doing(|| format!("storing {name}"))?;
+    let blob = writer.finish()?;
+    match name.strip_prefix("blobs/sha256/") {
+        Some(hex) if hex != blob.digest.hex() => {
+            Err(Error::invalid(format!("invalid image archive: {name} has digest {}", blob.digest)))
+        }
+        _ => Ok(blob),
+    }
+}
+
+/// A name without `./`; one that leads out of the archive is refused.
+fn plain_name(path: &Path) -> Result<String> {
+    let mut plain: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(name) => plain.push(name.to_str().ok_or_else(|| escaping(path))?),
+            Component::ParentDir if !plain.is_empty() => drop(plain.pop()),
+            _ => return Err(escaping(path)),
+        }
+    }
+    Ok(plain.join("/"))
+}
+
+fn escaping(path: &Path) -> Error {
+    Error::invalid(format!("invalid image archive: invalid path {:?}", path.display().to_string()))
+}
+
+/// Images have some hundred layers at most, and old archives three members for each.
+const MEMBERS_MAX: usize = 10_000;
+/// More links in a row are a loop.
+const LINKS_MAX: usize = 8;
+const COPY_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside_the_archive() {
+        let name = |path: &str| plain_name(Path::new(path)).map_err(|error| error.to_string());
+        assert_eq!(name("./a/./b").unwrap(), "a/b");
+        assert_eq!(name("a/../b").unwrap(), "b");
+        assert_eq!(name("../a").unwrap_err(), "invalid image archive: invalid path \"../a\"");
+        assert_eq!(name("/a").unwrap_err(), "invalid image archive: invalid path \"/a\"");
+        assert_eq!(name("a/../../b").unwrap_err(), "invalid image archive: invalid path \"a/../../b\"");
+    }
+}

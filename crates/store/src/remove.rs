@@ -1,0 +1,400 @@
+//! Removing images by Docker's rules (moby, daemon/images/image_delete.go): a name first, the image with its last name.
+//!
+//! The rules are a pure change of the catalog; what nobody refers to any more goes with the collector.
+
+use fault::{Error, Result};
+use oci::{Digest, Reference};
+
+use crate::catalog::{Catalog, Entry};
+use crate::image::no_such_image;
+use crate::resolve::{lookup_key, resolve};
+use crate::{ImageId, Store};
+
+/// How to remove, and who uses images.
+pub struct Remove<'a> {
+    /// Overrides soft conflicts: several names, stopped containers.
+    pub force: bool,
+    /// Also removes parents that have no name and no user left.
+    pub prune_children: bool,
+    /// The containers of an image.
+    pub in_use: &'a dyn Fn(&ImageId) -> Vec<User>,
+}
+
+impl std::fmt::Debug for Remove<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Remove")
+            .field("force", &self.force)
+            .field("prune_children", &self.prune_children)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A container made from an image.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its whole id.
+    pub container: String,
+    pub running: bool,
+}
+
+/// What happened, in Docker's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A name is gone: its familiar form, and the image that it pointed at.
+    Untagged(String, ImageId),
+    /// An image is gone.
+    Deleted(ImageId),
+    /// A layer is gone with the last image on it: its chain id.
+    Layer(Digest),
+}
+
+impl Store {
+    /// Removes a name, or an image by its id.
+    ///
+    /// `Conflict` with Docker's texts when something is in the way; `NotFound` when nothing has that name.
+    pub fn remove(&self, name: &str, how: &Remove<'_>) -> Result<Vec<Removed>> {
+        let (removed, gone) = self.inner.db.update(|catalog| {
+            let before = catalog.clone();
+            let removed = remove(catalog, name, how)?;
+            Ok((removed, lost_images(&before, catalog)))
+        })?;
+        sys::crash::point("store.remove.entered");
+        self.write_layout()?;
+        if gone.is_empty() {
+            return Ok(removed);
+        }
+        self.collect()?;
+        let kept = self.chains_in_use()?;
+        Ok(with_layers(removed, &gone, &kept))
+    }
+
+    /// The chain ids that images and snapshots stand on.
+    fn chains_in_use(&self) -> Result<Vec<Digest>> {
+        let catalog = self.catalog();
+        let mut chains: Vec<Digest> = catalog.images.values().flat_map(Entry::chain_ids).collect();
+        for snapshot in self.snapshots()? {
+            chains.extend(crate::catalog::chain_ids(snapshot.layers()));
+        }
+        Ok(chains)
+    }
+}
+
+fn lost_images(before: &Catalog, after: &Catalog) -> Vec<(ImageId, Entry)> {
+    let lost = before.images.iter().filter(|(id, _)| !after.images.contains_key(id));
+    lost.map(|(id, entry)| (id.clone(), entry.clone())).collect()
+}
+
+/// Puts behind each deleted image the layers that went with it, uppermost first.
+fn with_layers(removed: Vec<Removed>, gone: &[(ImageId, Entry)], kept: &[Digest]) -> Vec<Removed> {
+    let mut told: Vec<Digest> = kept.to_vec();
+    let mut all = Vec::new();
+    for step in removed {
+        let entry = match &step {
+            Removed::Deleted(id) => gone.iter().find(|(lost, _)| lost == id).map(|(_, entry)| entry),
+            _ => None,
+        };
+        all.push(step);
+        for chain in entry.map(Entry::chain_ids).unwrap_or_default().into_iter().rev() {
+            if !told.contains(&chain) {
+                told.push(chain.clone());
+                all.push(Removed::Layer(chain));
+            }
+        }
+    }
+    all
+}
+
+fn remove(catalog: &mut Catalog, name: &str, how: &Remove<'_>) -> Result<Vec<Removed>> {
+    let id = resolve(catalog, name)?;
+    let mut removal = Removal { catalog, how, removed: Vec::new() };
+    if is_id_prefix(&id, name) {
+        removal.by_id(&id)?;
+    } else {
+        removal.by_name(&id, name)?;
+    }
+    Ok(removal.removed)
+}
+
+struct Removal<'a> {
+    catalog: &'a mut Catalog,
+    how: &'a Remove<'a>,
+    removed: Vec<Removed>,
+}
+
+impl Removal<'_> {
+    /// Takes the name away; the image goes too if that was its last.
+    fn by_name(&mut self, id: &ImageId, text: &str) -> Result<()> {
+        let users = (self.how.in_use)(id);
+        if !self.how.force
+            && is_single(&self.catalog.names_of(id))
+            && let Some(user) = users.first()
+        {
+            return Err(Error::conflict(format!(
+                "conflict: unable to remove repository reference \"{text}\" (must force) - container {} is using its \
+                 referenced image {}",
+                short(&user.container),
+                id.short()
+            )));
+        }
+        let name = lookup_key(&Reference::parse(text)?);
+        self.untag(id, &name);
+        if name.digest().is_none() {
+            self.untag_digests(id, &name);
+        }
+        if !self.catalog.names_of(id).is_empty() {
+            return Ok(());
+        }
+        self.delete(id, self.how.force, self.how.prune_children, Quiet::Yes)
+    }
+
+    /// By id: a single name goes with the image, several are a conflict.
+    fn by_id(&mut self, id: &ImageId) -> Result<()> {
+        if is_single(&self.catalog.names_of(id)) {
+            if let Some(conflict) = self.conflict(id, self.how.force, Names::Ignored) {
+                return Err(conflict.error(id));
+            }
+            self.untag_all(id);
+        }
+        self.delete(id, self.how.force, self.how.prune_children, Quiet::No)
+    }
+
+    /// Deletes the image and, if wanted, the parents that nobody needs any more.
+    fn delete(&mut self, id: &ImageId, force: bool, prune: bool, quiet: Quiet) -> Result<()> {
+        if let Some(conflict) = self.conflict(id, force, Names::Count) {
+            let is_dangling =
+                self.catalog.names_of(id).is_empty() && self.catalog.children_of(id).next().is_none();
+            let silent = quiet == Quiet::Yes && (!is_dangling || conflict.used);
+            return if silent { Ok(()) } else { Err(conflict.error(id)) };
+        }
+        self.untag_all(id);
+        let entry = self.catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
+        let parent = entry.parent.clone().filter(|parent| self.catalog.images.contains_key(parent));
+        self.catalog.remove(id);
+        self.removed.push(Removed::Deleted(id.clone()));
+        match parent {
+            Some(parent) if prune => self.delete(&parent, false, true, Quiet::Yes),
+            _ => Ok(()),
+        }
+    }
+
+    fn untag(&mut self, id: &ImageId, name: &Reference) {
+        if self.catalog.names.remove(name).is_some() {
+            self.removed.push(Removed::Untagged(name.familiar(), id.clone()));
+        }
+    }
+
+    fn untag_all(&mut self, id: &ImageId) {
+        let names: Vec<Reference> = self.catalog.names_of(id).into_iter().cloned().collect();
+        for name in names {
+            self.untag(id, &name);
+        }
+    }
+
+    /// When a repository's last tag of the image went, its digests go too.
+    fn untag_digests(&mut self, id: &ImageId, gone: &Reference) {
+        let names = self.catalog.names_of(id).into_iter().cloned();
+        let same: Vec<Reference> = names.filter(|name| name.repository() == gone.repository()).collect();
+        if same.iter().any(|name| name.digest().is_none()) {
+            return;
+        }
+        for name in same {
+            self.untag(id, &name);
+        }
+    }
+
+    fn conflict(&self, id: &ImageId, force: bool, names: Names) -> Option<Conflict> {
+        if self.catalog.children_of(id).next().is_some() {
+            return Some(Conflict::hard("image has dependent child images".into(), false));
+        }
+        let users = (self.how.in_use)(id);
+        if let Some(user) = users.iter().find(|user| user.running) {
+            let container = short(&user.container);
+            return Some(Conflict::hard(
+                format!("image is being used by running container {container}"),
+                true,
+            ));
+        }
+        if force {
+            return None;
+        }
+        if names == Names::Count && !self.catalog.names_of(id).is_empty() {
+            return Some(Conflict::soft("image is referenced in multiple repositories".into(), false));
+        }
+        let user = users.first()?;
+        let container = short(&user.container);
+        Some(Conflict::soft(format!("image is being used by stopped container {container}"), true))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Quiet {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Names {
+    Count,
+    Ignored,
+}
+
+struct Conflict {
+    why: String,
+    forcible: bool,
+    /// By a container.
+    used: bool,
+}
+
+impl Conflict {
+    fn hard(why: String, used: bool) -> Self {
+        Self { why, forcible: false, used }
+    }
+
+    fn soft(why: String, used: bool) -> Self {
+        Self { why, forcible: true, used }
+    }
+
+    fn error(self, id: &ImageId) -> Error {
+        let force = if self.forcible { "must be forced" } else { "cannot be forced" };
+        Error::conflict(format!("conflict: unable to delete {} ({force}) - {}", id.short(), self.why))
+    }
+}
+
+/// All names are of one repository, with at most one tag among them.
+fn is_single(names: &[&Reference]) -> bool {
+    let tags = names.iter().filter(|name| name.digest().is_none()).count();
+    let one_repository = names.windows(2).all(|pair| pair[0].repository() == pair[1].repository());
+    !names.is_empty() && tags <= 1 && one_repository
+}
+
+fn is_id_prefix(id: &ImageId, text: &str) -> bool {
+    id.0.as_str().starts_with(text) || id.0.hex().starts_with(text)
+}
+
+/// A container's id as Docker shows it.
+fn short(container: &str) -> &str {
+    container.get(..12).unwrap_or(container)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::tests::{digest, entry};
+
+    fn id(hex: &str) -> ImageId {
+        ImageId(digest(hex))
+    }
+
+    fn catalog(names: &[(&str, &str)]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (name, hex) in names {
+            catalog.add(id(hex), entry(&[]));
+            catalog.tag(lookup_key(&Reference::parse(name).unwrap()), &id(hex), "now");
+        }
+        catalog
+    }
+
+    /// What `rmi` prints, or the error.
+    fn check(
+        catalog: &mut Catalog,
+        name: &str,
+        force: bool,
+        users: &[(&str, bool)],
+    ) -> Result<Vec<String>, String> {
+        let in_use = |_: &ImageId| -> Vec<User> {
+            users
+                .iter()
+                .map(|(container, running)| User { container: (*container).into(), running: *running })
+                .collect()
+        };
+        let removed = remove(catalog, name, &Remove { force, prune_children: true, in_use: &in_use });
+        let line = |step| match step {
+            Removed::Untagged(name, _) => format!("Untagged: {name}"),
+            Removed::Deleted(id) => format!("Deleted: {}", id.short()),
+            Removed::Layer(chain) => format!("Deleted: {chain}"),
+        };
+        removed.map(|steps| steps.into_iter().map(line).collect()).map_err(|error| error.to_string())
+    }
+
+    const CONTAINER: &str = "1234567890abcdef1234567890abcdef";
+
+    #[test]
+    fn the_last_name_takes_the_image_along() {
+        let mut images = catalog(&[("a", "aa"), ("b", "aa")]);
+        assert_eq!(check(&mut images, "a", false, &[]).unwrap(), ["Untagged: a:latest"]);
+        let rest = check(&mut images, "b", false, &[]).unwrap();
+        assert_eq!(rest, ["Untagged: b:latest", "Deleted: aa0000000000"]);
+        assert_eq!(images, Catalog::default());
+    }
+
+    #[test]
+    fn digests_go_with_their_repository_s_last_tag() {
+        let by_digest = format!("a@{}", digest("dd"));
+        let mut images = catalog(&[("a", "aa"), (&by_digest, "aa")]);
+        let printed = check(&mut images, "a", false, &[]).unwrap();
+        assert_eq!(
+            printed,
+            ["Untagged: a:latest".into(), format!("Untagged: {by_digest}"), "Deleted: aa0000000000".into()]
+        );
+    }
+
+    #[test]
+    fn an_id_with_one_name_removes_both_and_with_several_is_a_conflict() {
+        let mut images = catalog(&[("a", "aa"), ("b:1", "bb"), ("b:2", "bb")]);
+        assert_eq!(
+            check(&mut images, "aa", false, &[]).unwrap(),
+            ["Untagged: a:latest", "Deleted: aa0000000000"]
+        );
+        let words = "conflict: unable to delete bb0000000000 (must be forced) - image is referenced in multiple repositories";
+        assert_eq!(check(&mut images, "bb", false, &[]).unwrap_err(), words);
+        let forced = check(&mut images, "bb", true, &[]).unwrap();
+        assert_eq!(forced, ["Untagged: b:1", "Untagged: b:2", "Deleted: bb0000000000"]);
+    }
+
+    #[test]
+    fn containers_are_in_the_way() {
+        let mut images = catalog(&[("x", "aa")]);
+        let stopped = [(CONTAINER, false)];
+        let running = [(CONTAINER, true)];
+        let words = "conflict: unable to remove repository reference \"x\" (must force) - container 1234567890ab is using \
+                     its referenced image aa0000000000";
+        assert_eq!(check(&mut images, "x", false, &stopped).unwrap_err(), words);
+        let words = "conflict: unable to delete aa0000000000 (must be forced) - image is being used by stopped container \
+                     1234567890ab";
+        assert_eq!(check(&mut images, "aa", false, &stopped).unwrap_err(), words);
+        let words = "conflict: unable to delete aa0000000000 (cannot be forced) - image is being used by running container \
+                     1234567890ab";
+        assert_eq!(check(&mut images, "aa", true, &running).unwrap_err(), words);
+        // By name and by force the name goes, and the image stays for its container.
+        assert_eq!(check(&mut images, "x", true, &running).unwrap(), ["Untagged: x:latest"]);
+        assert!(images.images.contains_key(&id("aa")));
+        assert_eq!(check(&mut images, "aa", true, &stopped).unwrap(), ["Deleted: aa0000000000"]);
+    }
+
+    #[test]
+    fn parents_stay_while_they_have_children_and_go_with_the_last() {
+        let mut images = catalog(&[("child", "cc"), ("parent", "aa")]);
+        images.images.get_mut(&id("cc")).unwrap().parent = Some(id("aa"));
+        let words =
+            "conflict: unable to delete aa0000000000 (cannot be forced) - image has dependent child images";
+        assert_eq!(check(&mut images, "aa", false, &[]).unwrap_err(), words);
+        assert_eq!(check(&mut images, "parent", false, &[]).unwrap(), ["Untagged: parent:latest"]);
+        let printed = check(&mut images, "child", false, &[]).unwrap();
+        assert_eq!(printed, ["Untagged: child:latest", "Deleted: cc0000000000", "Deleted: aa0000000000"]);
+    }
+
+    #[test]
+    fn layers_are_told_once_and_only_if_nobody_stands_on_them() {
+        let gone = [(id("aa"), entry(&["1", "2"])), (id("bb"), entry(&["1", "3"]))];
+        let chains = gone[0].1.chain_ids();
+        let removed = vec![Removed::Deleted(id("aa")), Removed::Deleted(id("bb"))];
+        let told = with_layers(removed, &gone, &chains[..1]);
+        let expected = [
+            Removed::Deleted(id("aa")),
+            Removed::Layer(chains[1].clone()),
+            Removed::Deleted(id("bb")),
+            Removed::Layer(gone[1].1.chain_ids()[1].clone()),
+        ];
+        assert_eq!(told, expected);
+    }
+}

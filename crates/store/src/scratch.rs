@@ -1,0 +1,40 @@
+//! Something half made in `ingest`: it vanishes unless it is moved to its place.
+
+use std::path::{Path, PathBuf};
+
+use fault::Result;
+use sys::fs;
+
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+    moved: bool,
+}
+
+impl Scratch {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, moved: false }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Renames to the final name; `Conflict` if that is taken.
+    pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
+        fs::rename_new(&self.path, place)?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.moved {
+            return;
+        }
+        if let Err(error) = fs::remove_tree(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "left for the next start to sweep");
+        }
+    }
+}

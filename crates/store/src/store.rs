@@ -1,0 +1,113 @@
+//! The store itself: where things lie, opening and converging.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fault::{Doing, Error, Result};
+use sys::fs;
+
+use crate::catalog::Catalog;
+use crate::db::Db;
+use crate::lease::Leases;
+use crate::scratch::Scratch;
+use crate::snapshot::init_layer;
+
+/// A handle of an open store; clones share it, and the last one to go closes it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    root: PathBuf,
+    pub(crate) db: Db,
+    pub(crate) leases: Leases,
+    /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
+    scratch_count: AtomicU64,
+    // Last, so that everything else is closed before another process may come in.
+    _lock: fs::Lock,
+}
+
+impl Store {
+    /// Opens or makes the store at `root`. Whatever an earlier process left half done is undone first.
+    ///
+    /// `Unavailable` if another process has it open; `Internal` if the database is damaged.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_locked(root).doing(|| format!("opening the image store {}", root.display()))
+    }
+
+    fn open_locked(root: &Path) -> Result<Self> {
+        for folder in FOLDERS {
+            fs::create_dir_all(root.join(folder), 0o700)?;
+        }
+        let lock = fs::Lock::try_acquire(root.join("lock"))?
+            .ok_or_else(|| Error::unavailable("another process has it open"))?;
+        let run = sys::time::Timestamp::now().to_string();
+        discard_ingest(root, &run)?;
+        let db = Db::open(&root.join("meta.redb"), &root.join("ingest"))?;
+        let inner = Inner {
+            root: root.into(),
+            db,
+            leases: Leases::default(),
+            scratch_count: AtomicU64::new(0),
+            _lock: lock,
+        };
+        let store = Self { inner: Arc::new(inner) };
+        sys::crash::point("store.open.converging");
+        init_layer::ensure(&store)?;
+        store.write_layout()?;
+        store.collect()?;
+        Ok(store)
+    }
+
+    /// Deletes what was removed earlier. Slow (whole trees); to be called where nobody waits.
+    pub fn sweep(&self) -> Result<()> {
+        for name in fs::read_dir(self.path("trash"))? {
+            sys::crash::point("store.sweep.one");
+            fs::remove_tree(self.path("trash").join(name))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.inner.root.join(below)
+    }
+
+    /// The images and names as they are now.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.inner.db.catalog()
+    }
+
+    /// A fresh name in `ingest`; what is made there vanishes with the value unless it is moved away.
+    pub(crate) fn scratch(&self, what: &str) -> Scratch {
+        Scratch::new(self.path("ingest").join(self.unique(what)))
+    }
+
+    /// Takes a file or tree out of sight; `sweep` deletes it. Nothing there is fine.
+    pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        if !fs::exists(path)? {
+            return Ok(());
+        }
+        fs::rename(path, self.path("trash").join(self.unique("gone")))
+    }
+
+    fn unique(&self, what: &str) -> String {
+        let count = self.inner.scratch_count.fetch_add(1, Ordering::Relaxed);
+        // `trash` may hold names of earlier processes: the time keeps ours apart from them.
+        let now = sys::time::Timestamp::now();
+        format!("{what}-{}-{:09}-{count}", now.seconds, now.nanoseconds)
+    }
+}
+
+/// Nobody else has the store open, so whatever lies in `ingest` has no writer any more.
+fn discard_ingest(root: &Path, run: &str) -> Result<()> {
+    for name in fs::read_dir(root.join("ingest"))? {
+        let gone = format!("{run}-{}", name.to_string_lossy());
+        fs::rename(root.join("ingest").join(&name), root.join("trash").join(gone))?;
+    }
+    Ok(())
+}
+
+const FOLDERS: &[&str] = &["content/blobs/sha256", "layers", "snapshots", "ingest", "trash"];
