@@ -229,7 +229,8 @@ pub fn make_fifo(path: impl AsRef<Path>, mode: u32) -> Result<()> {
 
 /// Changes permissions exactly, whatever the umask; follows links.
 pub fn chmod(path: impl AsRef<Path>, mode: u32) -> Result<()> {
-    chmod_at(CWD, path, mode)
+    let path = path.as_ref();
+    kernel::chmod(path, Mode::from_raw_mode(mode & 0o7777)).call(|| format!("chmod {}", path.display()))
 }
 
 /// Changes the owner; follows links.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use fault::{Call, Result};
+use fault::{Call, Error, Result};
 use rustix::fs::{self as kernel, XattrFlags};
 use rustix::io::Errno;
 
@@ -146,3 +146,9 @@ fn describe(call: &str, path: &Path, attribute: &OsStr) -> String {
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// xattr(7): no list of names is longer.
 const LIST_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether setting failed because the file system has no such attributes, or the kernel does not let this process
+/// (one in a user namespace) set them: the two that Docker passes over.
+pub fn is_refused(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EPERM))
+}

@@ -120,11 +120,12 @@ pub fn fchmod(file: impl AsFd, mode: u32) -> Result<()> {
     kernel::fchmod(file.as_fd(), permissions(mode)).call(|| format!("fchmod {}", place(&file, "")))
 }
 
-/// Changes permissions by name. Links have none: give the name of something that is known not to be one, or
-/// whose directory nobody else writes in, for fchmodat(2) follows links.
+/// Changes permissions by name; a link has none, and is an error (EOPNOTSUPP). Needs /proc, for fchmodat(2) would
+/// follow a link that somebody swaps in, and fchmodat2(2) is young (Linux 6.6).
 pub fn chmod_at(dir: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<()> {
     let name = name.as_ref();
-    kernel::chmodat(dir.as_fd(), name, permissions(mode), AtFlags::empty())
+    let handle = super::open_at(&dir, name, &super::OpenHow::PATH_NO_FOLLOW)?;
+    kernel::chmodat(CWD, proc_path(&handle), permissions(mode), AtFlags::empty())
         .call(|| format!("chmod {}", place(&dir, name)))
 }
 

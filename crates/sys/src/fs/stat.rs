@@ -114,11 +114,7 @@ impl Stat {
     }
 }
 
-#[expect(
-    clippy::unnecessary_cast,
-    clippy::cast_lossless,
-    reason = "the fields' widths differ between architectures"
-)]
+#[expect(clippy::unnecessary_cast, reason = "the fields' widths differ between architectures")]
 impl From<kernel::Stat> for Stat {
     fn from(stat: kernel::Stat) -> Self {
         Self {
