@@ -19,6 +19,7 @@ mod at;
 mod copy;
 mod lock;
 mod open;
+mod size;
 mod stat;
 mod tree;
 
@@ -30,6 +31,7 @@ pub use at::{
 pub use copy::{copy_range, next_data, punch_hole, reflink, sendfile, set_size};
 pub use lock::Lock;
 pub use open::{Access, Create, OpenHow, open, open_at, open_beneath, open_dir};
+pub use size::tree_size;
 pub use stat::{
     FileKind, Space, Stat, exists, filesystem_magic, fstat, lstat, lstat_if_exists, metadata, space, stat_at,
     stat_at_if_exists,
