@@ -1,20 +1,43 @@
-//! (being written by E2) Volumes of the local driver.
+//! Volumes of the local driver: folders that outlive containers.
+//!
+//! ```text
+//! <root>/<name>/_data          what containers see
+//!              /volume.json    the record; a folder without one is half made
+//!              /.populating    a copy of an image's folder that is not finished
+//! <root>/.removing-<name>      a removal that is not finished
+//! ```
+//!
+//! Guarantees: creation and removal are durable before they are answered; what was left half-made is gone after the
+//! next [`Volumes::open`]. A volume that a container names is not removed.
+
+mod populate;
+mod record;
+mod verbs;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use fault::{Error, Result};
+use fault::{Doing, Error, Result};
+
+use crate::{Engine, MountKind};
+use record::Record;
+
+pub use verbs::{create, inspect, list, prune, remove, usage};
 
 /// All volumes. Every method blocks.
 #[derive(Debug)]
 pub struct Volumes {
     root: PathBuf,
+    /// One change at a time, so that two creations of one name make one volume.
+    changing: Mutex<()>,
 }
 
-/// What a container asks of a volume.
+/// What a container or a user asks of a volume.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wish<'a> {
+    /// Empty: a random one.
     pub(crate) name: &'a str,
     /// Empty means `local`.
     pub(crate) driver: &'a str,
@@ -26,27 +49,122 @@ pub(crate) struct Wish<'a> {
 
 impl Volumes {
     pub(crate) fn open(root: &Path) -> Result<Self> {
-        Ok(Self { root: root.to_owned() })
+        sys::fs::create_dir_all(root, 0o701)?;
+        let volumes = Self { root: root.to_owned(), changing: Mutex::default() };
+        volumes.sweep()?;
+        Ok(volumes)
     }
 
     /// Makes the volume durably unless it is there; its folder on the host (`<root>/<name>/_data`).
     pub(crate) fn ensure(&self, wish: &Wish<'_>) -> Result<PathBuf> {
-        let _being_written = (&wish.driver, &wish.options, &wish.labels, wish.anonymous);
-        let path = self.root.join(wish.name).join("_data");
-        sys::fs::create_dir_all(&path, 0o755)?;
-        Ok(path)
+        self.create(wish).map(|(record, _)| self.mountpoint(&record.name))
+    }
+
+    /// The volume's record, and whether it was made just now.
+    fn create(&self, wish: &Wish<'_>) -> Result<(Record, bool)> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = self.find(wish.name)? {
+            return Ok((found, false));
+        }
+        let record = Record::of(wish)?;
+        let folder = self.folder(&record.name);
+        let made = self.write(&record, &folder);
+        if made.is_err() {
+            // The first error is the one to tell; what stays is swept at the next start.
+            drop(sys::fs::remove_tree(&folder));
+        }
+        made.doing(|| format!("create {}", record.name)).map(|()| (record, true))
+    }
+
+    fn write(&self, record: &Record, folder: &Path) -> Result<()> {
+        sys::fs::create_dir_all(folder, 0o701)?;
+        sys::fs::create_dir_all(folder.join(DATA), 0o755)?;
+        sys::crash::point("volume.create.folder");
+        record.save(folder)?;
+        sys::fs::fsync_dir(&self.root)?;
+        sys::crash::point("volume.create.recorded");
+        Ok(())
     }
 
     /// Fills an *empty* volume with what the root file system has at `path`, folder's owner and mode included; nothing
     /// there is fine, a volume that is not empty stays as it is.
     pub(crate) fn populate(&self, name: &str, rootfs: BorrowedFd<'_>, path: &Path) -> Result<()> {
-        let _being_written = (self, name, rootfs, path);
-        Ok(())
+        populate::populate(&self.folder(name), rootfs, path)
+            .doing(|| format!("filling volume {name} from {} of the image", path.display()))
     }
 
     /// Removes an anonymous volume with its container; one that is gone, or that another container uses, is fine.
-    pub(crate) fn remove_anonymous(&self, engine: &crate::Engine, name: &str) -> Result<()> {
-        let _being_written = (self, engine, name);
-        Err(Error::unsupported("being written"))
+    pub(crate) fn remove_anonymous(&self, engine: &Engine, name: &str) -> Result<()> {
+        if users(engine, name).is_empty() && self.find(name)?.is_some() {
+            self.delete(name)?;
+            verbs::tell(engine, "destroy", name);
+        }
+        Ok(())
     }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let removing = self.root.join(format!("{REMOVING}{name}"));
+        sys::fs::rename_durable(self.folder(name), &removing)?;
+        sys::crash::point("volume.remove.renamed");
+        sys::fs::remove_tree(&removing)
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Record>> {
+        if record::check_name(name).is_err() {
+            return Ok(None);
+        }
+        Record::load(&self.folder(name))
+    }
+
+    fn get(&self, name: &str) -> Result<Record> {
+        self.find(name)?.ok_or_else(|| Error::not_found(format!("get {name}: no such volume")))
+    }
+
+    fn all(&self) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for name in sys::fs::read_dir(&self.root)? {
+            if let Some(name) = name.to_str() {
+                records.extend(self.find(name)?);
+            }
+        }
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(records)
+    }
+
+    /// Takes away what an earlier process left half-made or half-removed.
+    fn sweep(&self) -> Result<()> {
+        for name in sys::fs::read_dir(&self.root)? {
+            let folder = self.root.join(&name);
+            let rubbish = name.to_string_lossy().starts_with(REMOVING) || Record::load(&folder)?.is_none();
+            if rubbish {
+                sys::fs::remove_tree(&folder)?;
+            } else if sys::fs::exists(folder.join(populate::UNFINISHED))? {
+                sys::fs::remove_tree(folder.join(populate::UNFINISHED))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn mountpoint(&self, name: &str) -> PathBuf {
+        self.folder(name).join(DATA)
+    }
+}
+
+const DATA: &str = "_data";
+/// No volume's name begins with a dot.
+const REMOVING: &str = ".removing-";
+
+/// The containers that name this volume, those in removal left out.
+fn users(engine: &Engine, name: &str) -> Vec<String> {
+    let uses = |record: &crate::Record| {
+        record.state.status != crate::Status::Removing
+            && record.mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
+    };
+    let containers = engine.containers().all();
+    containers.iter().filter(|container| uses(&container.view().record)).map(|container| container.id.to_string()).collect()
 }

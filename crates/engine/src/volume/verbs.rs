@@ -1,0 +1,124 @@
+//! What users do with volumes.
+
+use std::collections::BTreeMap;
+
+use api::events::Type;
+use api::filters::Filters;
+use api::volume::{Create, List, Pruned, Usage, Volume};
+use fault::{Doing, Error, Kind, Result};
+
+use super::record::Record;
+use super::{Wish, users};
+use crate::Engine;
+
+pub async fn create(engine: &Engine, wanted: Create) -> Result<Volume> {
+    if wanted.cluster_volume_spec.is_some() {
+        return Err(Error::unsupported("cluster volumes"));
+    }
+    engine.blocking(move |engine| {
+        let wish = Wish {
+            name: &wanted.name,
+            driver: &wanted.driver,
+            options: wanted.driver_opts.clone(),
+            labels: wanted.labels.clone(),
+            anonymous: false,
+        };
+        let (record, new) = engine.volumes().create(&wish)?;
+        if new {
+            tell(engine, "create", &record.name);
+        }
+        Ok(show(engine, &record))
+    })
+    .await
+}
+
+pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume> {
+    let name = name.to_owned();
+    engine.blocking(move |engine| engine.volumes().get(&name).map(|record| show(engine, &record))).await
+}
+
+pub async fn list(engine: &Engine, filters: Filters) -> Result<List> {
+    filters.allow(&["dangling", "driver", "label", "name"])?;
+    let dangling = if filters.contains("dangling") { Some(filters.flag("dangling", false)?) } else { None };
+    let wanted = move |engine: &Engine, record: &Record| {
+        filters.any("driver", |driver| driver == "local")
+            && filters.any("name", |part| record.name.contains(part))
+            && filters.labels(&record.labels)
+            && dangling.is_none_or(|dangling| dangling == users(engine, &record.name).is_empty())
+    };
+    engine.blocking(move |engine| {
+        let records = engine.volumes().all()?;
+        let volumes = records.iter().filter(|record| wanted(engine, record)).map(|record| show(engine, record)).collect();
+        Ok(List { volumes, warnings: None })
+    })
+    .await
+}
+
+/// Removes a volume; with `force` one that is not there is fine.
+pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
+    let name = name.to_owned();
+    engine.blocking(move |engine| match engine.volumes().get(&name) {
+        Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(record) => remove_unused(engine, &record.name),
+    })
+    .await
+}
+
+fn remove_unused(engine: &Engine, name: &str) -> Result<()> {
+    let users = users(engine, name);
+    if !users.is_empty() {
+        let users = users.join(", ");
+        return Err(Error::conflict(format!("remove {name}: volume is in use - [{users}]")));
+    }
+    engine.volumes().delete(name).doing(|| format!("remove {name}"))?;
+    tell(engine, "destroy", name);
+    Ok(())
+}
+
+/// Removes what no container names: anonymous volumes, or all of them.
+pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
+    filters.allow(&["all", "label", "label!"])?;
+    let all = filters.flag("all", false)?;
+    engine.blocking(move |engine| {
+        let mut pruned = Pruned::default();
+        for record in engine.volumes().all()? {
+            let wanted = (all || record.is_anonymous()) && filters.labels(&record.labels);
+            if !wanted || !users(engine, &record.name).is_empty() {
+                continue;
+            }
+            let size = sys::fs::tree_size(engine.volumes().mountpoint(&record.name))?;
+            remove_unused(engine, &record.name)?;
+            pruned.space_reclaimed += size;
+            pruned.volumes_deleted.get_or_insert_default().push(record.name);
+        }
+        let reclaimed = BTreeMap::from([("reclaimed".into(), pruned.space_reclaimed.to_string())]);
+        engine.events().publish(Type::Volume, "prune", "", reclaimed);
+        Ok(pruned)
+    })
+    .await
+}
+
+/// All volumes with their size and number of containers, for the disk usage.
+pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
+    engine.blocking(|engine| {
+        let measure = |record: Record| {
+            let size = sys::fs::tree_size(engine.volumes().mountpoint(&record.name))?;
+            let count = users(engine, &record.name).len();
+            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
+            Ok(Volume { usage_data: Some(usage), ..show(engine, &record) })
+        };
+        engine.volumes().all()?.into_iter().map(measure).collect()
+    })
+    .await
+}
+
+fn show(engine: &Engine, record: &Record) -> Volume {
+    record.show(&engine.volumes().mountpoint(&record.name))
+}
+
+pub(super) fn tell(engine: &Engine, action: &str, name: &str) {
+    let attributes = BTreeMap::from([("driver".into(), "local".into())]);
+    engine.events().publish(Type::Volume, action, name, attributes);
+}
