@@ -1,45 +1,48 @@
 //! How much a tree holds.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use fault::{Kind, Result};
 
-use super::{OpenHow, Stat, open_at, open_dir, read_dir_at, stat_at};
+use super::{OpenHow, open_at, open_dir, read_dir_at, stat_at};
 
 /// Bytes of content below a directory: apparent sizes, a file with several names once, links not followed, other
-/// mounts left out. What vanishes meanwhile does not count.
+/// mounts left out. What vanishes meanwhile does not count. Holds a handle for each level of depth.
 pub fn tree_size(path: impl AsRef<Path>) -> Result<u64> {
     let root = open_dir(path)?;
     let device = stat_at(&root, ".")?.dev;
-    let mut size = 0;
-    let mut counted = HashSet::new();
-    // Handles of open folders, so that no path is walked twice; a folder is read when its turn comes.
-    let mut open: Vec<OwnedFd> = vec![root];
-    while let Some(folder) = open.pop() {
-        for entry in read_dir_at(&folder, ".")? {
-            let Some(stat) = unless_gone(stat_at(&folder, &entry.name))? else { continue };
-            if stat.dev != device {
+    let mut count = Count { device, counted: HashSet::new(), size: 0 };
+    count.folder(&root)?;
+    Ok(count.size)
+}
+
+struct Count {
+    device: u64,
+    /// Files with several names, by inode.
+    counted: HashSet<u64>,
+    size: u64,
+}
+
+impl Count {
+    fn folder(&mut self, folder: &OwnedFd) -> Result<()> {
+        for entry in read_dir_at(folder, ".")? {
+            let Some(stat) = unless_gone(stat_at(folder, &entry.name))? else { continue };
+            if stat.dev != self.device {
                 continue;
             }
             if stat.is_dir() {
-                open.extend(unless_gone(enter(&folder, &entry.name))?);
-            } else if first_name(&stat, &mut counted) {
-                size += stat.size;
+                let how = OpenHow { no_follow: true, ..OpenHow::DIRECTORY };
+                if let Some(below) = unless_gone(open_at(folder, &entry.name, &how))? {
+                    self.folder(&below)?;
+                }
+            } else if stat.nlink == 1 || self.counted.insert(stat.ino) {
+                self.size += stat.size;
             }
         }
+        Ok(())
     }
-    Ok(size)
-}
-
-fn enter(folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
-    open_at(folder, name, &OpenHow { no_follow: true, ..OpenHow::DIRECTORY })
-}
-
-fn first_name(stat: &Stat, counted: &mut HashSet<u64>) -> bool {
-    stat.nlink == 1 || counted.insert(stat.ino)
 }
 
 fn unless_gone<T>(result: Result<T>) -> Result<Option<T>> {
