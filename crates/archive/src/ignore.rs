@@ -82,9 +82,9 @@ impl Rule {
         if includes && pattern.is_empty() {
             return Err(Error::invalid("illegal exclusion pattern: \"!\""));
         }
-        let names = cleaned(pattern).iter().map(|name| parse_name(name)).collect::<Option<_>>();
+        let names: Option<Vec<_>> = cleaned(pattern).iter().map(|name| parse_names(name)).collect();
         let names = names.ok_or_else(|| Error::invalid("syntax error in pattern"))?;
-        Ok(Self { includes, names })
+        Ok(Self { includes, names: names.concat() })
     }
 
     /// Whether the rule matches the path or a directory above it.
@@ -108,10 +108,16 @@ fn cleaned(pattern: &str) -> Vec<String> {
     clean.iter().map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
-fn parse_name(name: &str) -> Option<Name> {
-    if name == "**" {
-        return Some(Name::Any);
+/// `**` may begin a name: `**.go` is any Go file at any depth.
+fn parse_names(name: &str) -> Option<Vec<Name>> {
+    match name.strip_prefix("**") {
+        Some("") => Some(vec![Name::Any]),
+        Some(rest) => Some(vec![Name::Any, parse_name(&format!("*{rest}"))?]),
+        None => Some(vec![parse_name(name)?]),
     }
+}
+
+fn parse_name(name: &str) -> Option<Name> {
     let mut tokens = Vec::new();
     let mut rest = name.chars().peekable();
     while let Some(char) = rest.next() {
@@ -148,27 +154,48 @@ fn class_char(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<cha
 
 /// Whether the pattern matches all of the path. A final `**` matches at least one name, as in Docker.
 fn matches(pattern: &[Name], path: &[String]) -> bool {
-    match (pattern, path) {
-        ([], []) => true,
-        ([Name::Any], path) => !path.is_empty(),
-        ([Name::Any, rest @ ..], path) => (0..=path.len()).any(|skipped| matches(rest, &path[skipped..])),
-        ([Name::Glob(tokens), rest @ ..], [name, below @ ..]) => {
-            let name: Vec<char> = name.chars().collect();
-            matches_name(tokens, &name) && matches(rest, below)
-        }
-        _ => false,
+    match pattern {
+        [before @ .., Name::Any] => matched_ends(before, path)[..path.len()].contains(&true),
+        pattern => matched_ends(pattern, path)[path.len()],
     }
 }
 
-fn matches_name(tokens: &[Token], name: &[char]) -> bool {
-    match (tokens, name) {
-        ([], []) => true,
-        ([Token::Many, rest @ ..], name) => {
-            (0..=name.len()).any(|skipped| matches_name(rest, &name[skipped..]))
-        }
-        ([token, rest @ ..], [char, after @ ..]) => token.takes(*char) && matches_name(rest, after),
-        _ => false,
+/// For each length of the path's start, whether the whole pattern matches it. Linear in pattern times path, so that
+/// no set of rules is slow.
+fn matched_ends(pattern: &[Name], path: &[String]) -> Vec<bool> {
+    let mut reached = vec![false; path.len() + 1];
+    reached[0] = true;
+    for name in pattern {
+        reached = match name {
+            Name::Any => from_first(&reached),
+            Name::Glob(tokens) => after_one(&reached, |at| matches_name(tokens, &path[at])),
+        };
     }
+    reached
+}
+
+fn matches_name(tokens: &[Token], name: &str) -> bool {
+    let name: Vec<char> = name.chars().collect();
+    let mut reached = vec![false; name.len() + 1];
+    reached[0] = true;
+    for token in tokens {
+        reached = match token {
+            Token::Many => from_first(&reached),
+            token => after_one(&reached, |at| token.takes(name[at])),
+        };
+    }
+    reached[name.len()]
+}
+
+/// Everything at or after the first place reached.
+fn from_first(reached: &[bool]) -> Vec<bool> {
+    let first = reached.iter().position(|reached| *reached).unwrap_or(reached.len());
+    (0..reached.len()).map(|at| at >= first).collect()
+}
+
+/// The places one step further, where the step is allowed.
+fn after_one(reached: &[bool], allowed: impl Fn(usize) -> bool) -> Vec<bool> {
+    (0..reached.len()).map(|at| at > 0 && reached[at - 1] && allowed(at - 1)).collect()
 }
 
 impl Token {
@@ -185,13 +212,91 @@ impl Token {
 
 /// Whether some path below `folder` could match.
 fn may_match_below(pattern: &[Name], folder: &[String]) -> bool {
-    match (pattern, folder) {
-        ([Name::Any, ..], _) => true,
-        ([], _) => false,
-        (_, []) => true,
-        ([Name::Glob(tokens), rest @ ..], [name, below @ ..]) => {
-            let name: Vec<char> = name.chars().collect();
-            matches_name(tokens, &name) && may_match_below(rest, below)
+    let fixed = pattern.iter().position(|name| *name == Name::Any).unwrap_or(pattern.len());
+    let common = fixed.min(folder.len());
+    (fixed < pattern.len() || fixed > folder.len()) && matched_ends(&pattern[..common], folder)[common]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (rules, paths left out, paths kept)
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+    const TABLE: &[Case<'_>] = &[
+        ("", &[], &["a", "a/b"]),
+        ("# words\n\n  \n", &[], &["a", "# words"]),
+        ("\u{feff}a", &["a"], &["b"]),
+        ("a", &["a", "a/b", "a/b/c"], &["b/a", "ab"]),
+        ("/a/", &["a", "a/b"], &["b/a"]),
+        ("./a/../b", &["b"], &["a"]),
+        (".", &[], &["a"]),
+        ("/", &[], &["a"]),
+        ("../a", &[], &["a"]),
+        ("*", &["a", "a/b"], &[]),
+        ("*.md", &["a.md"], &["d/a.md", "a.mdx"]),
+        ("*/*.md", &["d/a.md"], &["a.md", "d/e/a.md"]),
+        ("**/*.md", &["a.md", "d/a.md", "d/e/a.md"], &["a.mdx"]),
+        ("**", &["a", "a/b"], &[]),
+        ("a/**", &["a/b", "a/b/c"], &["a", "b/a"]),
+        ("a/**/z", &["a/z", "a/b/z", "a/b/c/z"], &["a/zz", "z", "b/z"]),
+        ("**.go", &["a.go", "d/a.go"], &["a.gox"]),
+        ("temp?", &["tempa", "temp1/x"], &["temp", "tempab"]),
+        ("[a-c]x", &["ax", "cx"], &["dx", "x"]),
+        ("[^a-c]x", &["dx"], &["ax"]),
+        ("[\\]]x", &["]x"], &["ax"]),
+        ("a\\*b", &["a*b"], &["axb"]),
+        ("  spaced  ", &["spaced"], &[]),
+        ("ü?", &["üñ"], &["ü"]),
+        (".git", &[".git", ".git/config"], &[".gitignore", "sub/.git"]),
+        // The last rule that matches decides.
+        ("*.md\n!README.md", &["a.md"], &["README.md"]),
+        ("*.md\n!README*.md\nREADME-secret.md", &["a.md", "README-secret.md"], &["README.md"]),
+        ("*.md\nREADME-secret.md\n!README*.md", &["a.md"], &["README-secret.md"]),
+        ("d\n!d/keep", &["d", "d/x", "d/keeper"], &["d/keep", "d/keep/y"]),
+        ("*\n!src\nsrc/*.tmp", &["a", "src/x.tmp"], &["src", "src/a.rs", "src/d/x.tmp"]),
+        ("! a\na", &["a"], &[]),
+        ("a\n! a", &[], &["a"]),
+        ("*a*a*a*a*a*a*a*a*a*b", &[], &["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]),
+    ];
+
+    #[test]
+    fn rules_are_dockers() {
+        for (rules, excluded, kept) in TABLE {
+            let matcher = Matcher::parse(rules).unwrap();
+            for path in *excluded {
+                assert!(matcher.excludes(Path::new(path)), "{rules:?} leaves out {path}");
+            }
+            for path in *kept {
+                assert!(!matcher.excludes(Path::new(path)), "{rules:?} keeps {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn broken_rules_are_refused() {
+        assert_eq!(Matcher::parse("!").unwrap_err().to_string(), r#"illegal exclusion pattern: "!""#);
+        for rule in ["[", "[]", "[a", "[-]", "a\\", "[a-]", "[z\\"] {
+            assert_eq!(Matcher::parse(rule).unwrap_err().to_string(), "syntax error in pattern", "{rule}");
+        }
+    }
+
+    #[test]
+    fn excluded_directories_are_walked_only_for_what_may_come_back() {
+        let table = [
+            ("d\n!d/keep", "d", true),
+            ("d\n!e/keep", "d", false),
+            ("d\n!*/keep", "d", true),
+            ("d\n!**/keep", "d/e", true),
+            ("d\n!d/e/keep", "d/e", true),
+            ("d\n!d/e/keep", "d/f", false),
+            ("d\n!d/e", "d/e", false),
+            ("d", "d", false),
+        ];
+        for (rules, folder, expected) in table {
+            let matcher = Matcher::parse(rules).unwrap();
+            assert_eq!(matcher.may_include_below(Path::new(folder)), expected, "{rules:?} {folder}");
         }
     }
 }

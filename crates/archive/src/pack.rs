@@ -4,8 +4,8 @@
 //! meanwhile; no link is followed. A file that changes while it is read goes in with the size that it had first.
 //! Sockets are left out, as by Docker.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -120,7 +120,7 @@ impl<W: Write> Packing<'_, W> {
     }
 
     fn add_entry(&mut self, folder: &OwnedFd, name: &OsStr, path: &Path, stat: &Stat) -> Result<()> {
-        let named = self.how.name.join(path);
+        let named = self.named(path);
         let translates = self.how.whiteouts == Whiteouts::Overlay;
         if translates && stat.kind() == FileKind::CharDevice && stat.device() == (0, 0) {
             return self.add_whiteout(&named, stat);
@@ -139,6 +139,11 @@ impl<W: Write> Packing<'_, W> {
         }
         self.append(&header, io::empty())?;
         if translates && stat.is_dir() { self.add_opaque(folder, name, &named, stat) } else { Ok(()) }
+    }
+
+    /// Joining an empty path would add a slash.
+    fn named(&self, path: &Path) -> PathBuf {
+        if path == Path::new("") { self.how.name.to_owned() } else { self.how.name.join(path) }
     }
 
     /// `None` for what archives do not hold.
@@ -216,11 +221,8 @@ impl<W: Write> Packing<'_, W> {
     }
 }
 
-fn attributes(
-    folder: impl AsFd,
-    name: &OsStr,
-) -> Result<std::collections::BTreeMap<std::ffi::OsString, Vec<u8>>> {
-    let mut attributes = std::collections::BTreeMap::new();
+fn attributes(folder: impl AsFd, name: &OsStr) -> Result<BTreeMap<OsString, Vec<u8>>> {
+    let mut attributes = BTreeMap::new();
     for attribute in xattr::list_at(&folder, name)? {
         if whiteout::travels(&attribute)
             && let Some(value) = xattr::get_at(&folder, name, &attribute)?
