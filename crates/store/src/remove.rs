@@ -320,21 +320,21 @@ mod tests {
 
     #[test]
     fn the_last_name_takes_the_image_along() {
-        let mut images = catalog(&[("a", "aa"), ("b", "aa")]);
-        assert_eq!(check(&mut images, "a", false, &[]).unwrap(), ["Untagged: a:latest"]);
-        let rest = check(&mut images, "b", false, &[]).unwrap();
-        assert_eq!(rest, ["Untagged: b:latest", "Deleted: aa0000000000"]);
+        let mut images = catalog(&[("x", "aa"), ("y", "aa")]);
+        assert_eq!(check(&mut images, "x", false, &[]).unwrap(), ["Untagged: x:latest"]);
+        let rest = check(&mut images, "y", false, &[]).unwrap();
+        assert_eq!(rest, ["Untagged: y:latest", "Deleted: aa0000000000"]);
         assert_eq!(images, Catalog::default());
     }
 
     #[test]
     fn digests_go_with_their_repository_s_last_tag() {
-        let by_digest = format!("a@{}", digest("dd"));
-        let mut images = catalog(&[("a", "aa"), (&by_digest, "aa")]);
-        let printed = check(&mut images, "a", false, &[]).unwrap();
+        let by_digest = format!("x@{}", digest("dd"));
+        let mut images = catalog(&[("x", "aa"), (&by_digest, "aa")]);
+        let printed = check(&mut images, "x", false, &[]).unwrap();
         assert_eq!(
             printed,
-            ["Untagged: a:latest".into(), format!("Untagged: {by_digest}"), "Deleted: aa0000000000".into()]
+            ["Untagged: x:latest".into(), format!("Untagged: {by_digest}"), "Deleted: aa0000000000".into()]
         );
     }
 

@@ -1,0 +1,176 @@
+//! The process is killed at every crash point of every action; the next open converges.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use store::{Commit, Remove, Store};
+
+use crate::make::{docker_archive, import, name, root, rubbish, tar};
+
+type Scene = (&'static str, fn(&Store));
+
+/// What the child process does, on a store that `prepare` made.
+const SCENES: &[Scene] = &[
+    ("import", |store| drop(import(store, &tar(&[("a", b"1")]), "new"))),
+    ("load", |store| {
+        let archive = docker_archive("new:1", &[&root(), &tar(&[("b", b"2")]), &tar(&[("c", b"3")])]);
+        store.load(archive.as_slice(), &mut |_| ()).unwrap();
+    }),
+    ("commit", |store| {
+        let base = store.resolve("base").unwrap();
+        let snapshot = store.snapshot("work").unwrap();
+        let commit = Commit { parent: Some(base), reference: Some(name("new")), ..Commit::default() };
+        store.commit(&snapshot, &commit).unwrap();
+    }),
+    ("snapshot", |store| {
+        let base = store.resolve("base").unwrap();
+        store.snapshot_remove("new").unwrap();
+        store.snapshot_create("new", Some(&base)).unwrap();
+    }),
+    ("remove", |store| {
+        store.snapshot_remove("work").unwrap();
+        if store.resolve("gone").is_ok() {
+            store
+                .remove("gone", &Remove { force: false, prune_children: true, in_use: &|_| Vec::new() })
+                .unwrap();
+        }
+        store.sweep().unwrap();
+    }),
+    ("blob", |store| drop(store.blob_put(&store.lease(), &b"hello"[..], None).unwrap())),
+];
+
+fn prepare(root_path: &Path) {
+    let store = Store::open(root_path).unwrap();
+    let base = import(&store, &root(), "base");
+    import(&store, &tar(&[("gone", b"1")]), "gone");
+    let snapshot = store.snapshot_create("work", Some(&base)).unwrap();
+    std::fs::write(snapshot.upper().join("new"), b"changed").unwrap();
+}
+
+/// Not a test by itself: what the tests below start as a process of its own.
+#[test]
+fn child() {
+    let (Ok(scene), Ok(path)) = (std::env::var("STORE_SCENE"), std::env::var("STORE_PATH")) else { return };
+    let store = Store::open(Path::new(&path)).unwrap();
+    let (_, action) = SCENES.iter().find(|(name, _)| *name == scene).unwrap();
+    action(&store);
+}
+
+/// Whether the child was killed at the point, instead of coming to its end.
+#[expect(clippy::disallowed_methods, reason = "the process that is to die is this test's own program")]
+fn is_killed(scene: &str, path: &Path, point: &str) -> bool {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["crash::child", "--exact"])
+        .env("STORE_SCENE", scene)
+        .env("STORE_PATH", path)
+        .env("KOGGE_CRASH", point)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success() || status.signal() == Some(9), "{scene} at {point}: {status}");
+    !status.success()
+}
+
+/// Every point that stands in the sources.
+fn points() -> BTreeSet<String> {
+    let mut points = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            let calls = text.split("crash::point(\"").skip(1);
+            points.extend(calls.map(|rest| rest.split('"').next().unwrap().to_string()));
+        }
+    }
+    points
+}
+
+/// What must hold after any crash.
+fn assert_converged(path: &Path, scene: &str, point: &str) {
+    let store = Store::open(path).unwrap_or_else(|error| panic!("{scene} at {point}: {error}"));
+    assert_eq!(store.verify().unwrap(), [], "{scene} at {point}");
+    assert_eq!(rubbish(path.parent().unwrap()), Vec::<std::path::PathBuf>::new(), "{scene} at {point}");
+    assert!(store.resolve("base").is_ok(), "{scene} at {point}");
+    for image in store.images().unwrap() {
+        store.snapshot_create_volatile("probe", Some(&image.id)).unwrap();
+        store.snapshot_remove("probe").unwrap();
+    }
+    // Opening collected everything that nobody needs.
+    assert_eq!(store.collect().unwrap(), store::Collected::default(), "{scene} at {point}");
+    store.sweep().unwrap();
+    assert_eq!(std::fs::read_dir(path.join("trash")).unwrap().count(), 0);
+}
+
+/// Dies at each point, each time that it is passed, until the scene comes to its end.
+fn check(scene: &str) -> BTreeSet<String> {
+    let mut passed = BTreeSet::new();
+    for point in points() {
+        for times in 1..=PASSES_MAX {
+            let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+            let path = folder.path().join("store");
+            prepare(&path);
+            let killed = is_killed(scene, &path, &format!("{point}:{times}"));
+            assert_converged(&path, scene, &format!("{point}:{times}"));
+            if !killed {
+                break;
+            }
+            passed.insert(point.clone());
+            // And once more, to its end: what was cut short can be done again.
+            assert!(!is_killed(scene, &path, "none"));
+        }
+    }
+    assert!(!passed.is_empty());
+    passed
+}
+
+/// No scene passes a point more often.
+const PASSES_MAX: u32 = 12;
+
+#[test]
+fn a_crash_in_import_converges() {
+    assert!(check("import").contains("store.register.published"));
+}
+
+#[test]
+fn a_crash_in_load_converges() {
+    assert!(check("load").contains("store.load.read"));
+}
+
+#[test]
+fn a_crash_in_commit_converges() {
+    assert!(check("commit").contains("store.layer.extracted"));
+}
+
+#[test]
+fn a_crash_in_snapshot_create_converges() {
+    assert!(check("snapshot").contains("store.snapshot.furnished"));
+}
+
+#[test]
+fn a_crash_in_remove_converges() {
+    assert!(check("remove").contains("store.collect.layer"));
+}
+
+#[test]
+fn a_crash_in_blob_put_converges() {
+    assert!(check("blob").contains("store.blob.written"));
+}
+
+#[test]
+fn the_first_opening_converges() {
+    for point in points() {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = folder.path().join("store");
+        is_killed("blob", &path, &point);
+        let store = Store::open(&path).unwrap_or_else(|error| panic!("{point}: {error}"));
+        import(&store, &root(), "base");
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}

@@ -1,0 +1,48 @@
+//! A full disk: the action fails, nothing of it stays, and the store goes on.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use fault::Kind;
+use store::{Import, Store};
+
+use crate::make::{import, root, tar};
+
+/// A small file system that nobody else sees, and where it can be reached.
+fn small() -> (OwnedFd, PathBuf) {
+    let mount = sys::mount::new_filesystem(
+        "tmpfs",
+        None,
+        &[("size", Some("4m")), ("nr_inodes", Some("400"))],
+        sys::mount::Attributes::NONE,
+    )
+    .unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+    (mount, path)
+}
+
+fn check(too_much: &[u8]) {
+    let (_mount, path) = small();
+    let store = Store::open(&path).unwrap();
+    let base = import(&store, &root(), "base");
+    for _ in 0..3 {
+        let error = store.import(too_much, &Import::default()).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (Kind::Unavailable, Some(28)), "{error}");
+        assert_eq!(std::fs::read_dir(path.join("ingest")).unwrap().count(), 0);
+    }
+    assert_eq!(store.resolve("base").unwrap(), base);
+    import(&store, &tar(&[("a", b"1")]), "more");
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn too_many_bytes_leave_nothing() {
+    check(&tar(&[("big", &vec![7; 5 << 20])]));
+}
+
+#[test]
+fn too_many_files_leave_nothing() {
+    let names: Vec<String> = (0..500).map(|number| format!("file{number}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    check(&tar(&files));
+}

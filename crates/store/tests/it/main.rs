@@ -1,0 +1,10 @@
+//! The store through its public face, on real file systems.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod archives;
+mod crash;
+mod full;
+mod hostile;
+mod images;
+mod make;
+mod snapshots;
