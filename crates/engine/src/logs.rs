@@ -27,7 +27,7 @@ use follow::{Follower, Reader};
 pub struct Logs {
     /// Raw output; else every entry is framed by `api::stdcopy`.
     pub tty: bool,
-    pub bytes: BoxStream<'static, Result<Bytes>>,
+    pub parts: BoxStream<'static, Result<Bytes>>,
 }
 
 impl std::fmt::Debug for Logs {
@@ -55,5 +55,5 @@ pub async fn read(engine: &Engine, id: &str, options: LogOptions) -> Result<Logs
     };
     let reader =
         engine.blocking(move |_| Ok(Reader::new(LogFiles::open(&path, options.tail)?, format))).await?;
-    Ok(Logs { tty, bytes: follow::stream(engine.clone(), reader, follower).boxed() })
+    Ok(Logs { tty, parts: follow::stream(engine.clone(), reader, follower).boxed() })
 }
