@@ -76,13 +76,21 @@ pub enum ChainKind {
     Nat,
 }
 
-/// A base chain with policy accept.
+/// A base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain<'a> {
     pub name: &'a str,
     pub kind: ChainKind,
     pub hook: Hook,
     pub priority: i32,
+    /// What happens to packets that no rule decides about.
+    pub policy: Policy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Drop = 0,
+    Accept = 1,
 }
 
 /// The parts of a key or value: each has its place in a four-byte slot (`nft`'s concatenation).
@@ -155,6 +163,7 @@ impl<'a> Transaction<'a> {
                 out.number_be(NFTA_HOOK_HOOKNUM, chain.hook as u32);
                 out.number_be(NFTA_HOOK_PRIORITY, chain.priority.cast_unsigned());
             });
+            out.number_be(NFTA_CHAIN_POLICY, chain.policy as u32);
             out.text(NFTA_CHAIN_TYPE, if chain.kind == ChainKind::Nat { "nat" } else { "filter" });
         });
     }
@@ -269,7 +278,7 @@ pub struct BaseChain {
     pub name: String,
     pub hook: u32,
     pub priority: i32,
-    pub drops_by_policy: bool,
+    pub policy: Policy,
 }
 
 /// The families whose chains see IPv4 packets on their way through a host.
@@ -315,7 +324,7 @@ fn parse_chain(message: &Message<'_>) -> Option<BaseChain> {
         name: find(NFTA_CHAIN_NAME)?.text()?.to_string(),
         hook: within(NFTA_HOOK_HOOKNUM)?,
         priority: within(NFTA_HOOK_PRIORITY)?.cast_signed(),
-        drops_by_policy: find(NFTA_CHAIN_POLICY).and_then(|policy| policy.number_be()) == Some(0),
+        policy: if find(NFTA_CHAIN_POLICY)?.number_be()? == 0 { Policy::Drop } else { Policy::Accept },
     })
 }
 
@@ -370,7 +379,13 @@ mod tests {
     #[test]
     fn a_chain_is_read_as_written() {
         let mut change = Transaction::new("t");
-        change.add_chain(&Chain { name: "c", kind: ChainKind::Filter, hook: Hook::Forward, priority: -5 });
+        change.add_chain(&Chain {
+            name: "c",
+            kind: ChainKind::Filter,
+            hook: Hook::Forward,
+            priority: -5,
+            policy: Policy::Drop,
+        });
         let read: Vec<BaseChain> = messages(change.batch.bytes()).filter_map(|m| parse_chain(&m)).collect();
         let [chain] = &read[..] else { panic!("{read:?}") };
         assert_eq!(

@@ -31,9 +31,12 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_FLUSH: u16 = 24;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 const VETH_INFO_PEER: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
@@ -49,7 +52,6 @@ const RTN_UNICAST: u8 = 1;
 
 const IFF_UP: u32 = 1;
 const AF_INET: u8 = 2;
-const BR_STATE_DISABLED: u8 = 0;
 
 /// How a link is named in a request.
 #[derive(Clone, Copy, Debug)]
@@ -63,21 +65,23 @@ pub enum Which<'a> {
 pub struct Veth<'a> {
     pub name: &'a str,
     /// Index of the bridge.
-    pub master: u32,
+    pub master: Option<u32>,
     pub mtu: u32,
     pub peer_name: &'a str,
     pub peer_mac: [u8; 6],
     pub peer_netns: BorrowedFd<'a>,
 }
 
-/// Creates a veth, up and in its bridge. The peer must not be set up in the same message (ENOTCONN): do so from inside.
+/// Creates a veth, up and in its bridge, if it has one. The peer must not be set up in the same message (ENOTCONN): do so from inside.
 pub fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
     let intent = format!("adding link {}", veth.name);
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     batch.push(intent, RTM_NEWLINK, flags, &link_head(0, Some(true)), |out| {
         out.text(IFLA_IFNAME, veth.name);
         out.number(IFLA_MTU, veth.mtu);
-        out.number(IFLA_MASTER, veth.master);
+        if let Some(master) = veth.master {
+            out.number(IFLA_MASTER, master);
+        }
         out.nested(IFLA_LINKINFO, |out| {
             out.text(IFLA_INFO_KIND, "veth");
             out.nested(IFLA_INFO_DATA, |out| {
@@ -121,12 +125,16 @@ pub fn set_hairpin(batch: &mut Batch, link: Which<'_>) {
     });
 }
 
-/// Cuts a port off its bridge at once and makes the bridge forget what it learned there; cheap, unlike deletion.
-/// A link that is gone is fine.
+/// Takes a port out of its bridge's traffic at once: nothing reaches it any more, and the bridge forgets what it learned
+/// there and learns no more. Cheap, unlike deletion. A link that is gone is fine.
+///
+/// Not by the port's state, which the kernel resets at every change of the link (`br_port_carrier_check`).
 pub fn silence(batch: &mut Batch, link: Which<'_>) {
+    const OFF: [u16; 4] =
+        [IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD];
     change(batch, "silencing", link, None, |out| {
         bridge_port(out, |out| {
-            out.byte(IFLA_BRPORT_STATE, BR_STATE_DISABLED);
+            OFF.iter().for_each(|switch| out.byte(*switch, 0));
             out.put(IFLA_BRPORT_FLUSH, &[]);
         });
     });

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 
 use fault::{Kind, Result};
 use netlink::nft::{
-    Chain, ChainKind, Element, Expr, Hook, Map, MetaKey, Part, Register, Transaction, Verdict,
+    Chain, ChainKind, Element, Expr, Hook, Map, MetaKey, Part, PayloadBase, Policy, Register, Transaction,
+    Verdict,
 };
 use netlink::route::{self, Veth, Which};
 use netlink::{Batch, Channel, Protocol};
@@ -39,7 +40,8 @@ fn a_veth_is_born_in_the_other_namespace() {
         let peer_mac = [2, 0x42, 10, 9, 0, 2];
         let mut batch = Batch::default();
         let peer_netns = netns.as_fd();
-        let veth = Veth { name: "veth0", master, mtu: 1400, peer_name: "eth0", peer_mac, peer_netns };
+        let veth =
+            Veth { name: "veth0", master: Some(master), mtu: 1400, peer_name: "eth0", peer_mac, peer_netns };
         route::add_veth(&mut batch, &veth);
         route::set_hairpin(&mut batch, Which::Name("veth0"));
         host.commit(&batch)?;
@@ -97,7 +99,13 @@ fn table(channel: &Channel, elements: &[Element]) -> Result<()> {
     let mut change = Transaction::new("t");
     change.add_table();
     change.add_map(&MAP);
-    change.add_chain(&Chain { name: "c", kind: ChainKind::Nat, hook: Hook::Prerouting, priority: -100 });
+    change.add_chain(&Chain {
+        name: "c",
+        kind: ChainKind::Nat,
+        hook: Hook::Prerouting,
+        priority: -100,
+        policy: Policy::Accept,
+    });
     let rule = [
         Expr::Meta { key: MetaKey::Proto, to: Register(0) },
         Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: Register(1) },
@@ -132,7 +140,7 @@ fn a_table_of_many_elements_goes_in_and_comes_out() {
 
         let chains = netlink::nft::base_chains(&channel)?;
         assert_eq!(chains.iter().map(|chain| chain.name.as_str()).collect::<Vec<_>>(), ["c"]);
-        assert!(!chains[0].drops_by_policy);
+        assert_eq!(chains[0].policy, Policy::Accept);
         Ok(())
     });
 }

@@ -10,8 +10,17 @@
 //! Does not know containers: an endpoint is a place in a network namespace, named by its caller.
 #![forbid(unsafe_code)]
 
+mod address;
+mod bridge;
 mod endpoint;
+mod firewall;
 mod networks;
+mod plumbing;
+mod port;
+mod random;
+mod reaper;
+mod record;
+mod state;
 
 pub use endpoint::{Connection, Endpoint, Mac, PortBinding, PortWish, Proto, Request};
 pub use networks::{Config, Network, Networks, Subnet};
