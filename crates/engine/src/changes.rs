@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use fault::{Error, Result};
 use oci::image::{Config, Healthcheck};
 
+pub(crate) use words::duration;
 use words::{Command, command, list, pairs};
 
 /// Applies all changes, in order.
@@ -196,7 +197,7 @@ fn healthcheck(config: &mut Config, rest: &str) -> Result<()> {
 fn health_flag(check: &mut Healthcheck, flag: &str) -> Result<()> {
     let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
     let duration =
-        || words::duration(value).ok_or_else(|| Error::invalid(format!("invalid duration: \"{value}\"")));
+        || duration(value).ok_or_else(|| Error::invalid(format!("invalid duration: \"{value}\"")));
     match name {
         "interval" => check.interval = duration()?,
         "timeout" => check.timeout = duration()?,

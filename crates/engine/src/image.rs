@@ -1,1 +1,106 @@
-//! (being written)
+//! Images as Docker's clients see them: lists, inspect, history, names, and their transport as archives.
+//!
+//! The store has the truth; here it is put into Docker's words, with events and with the containers that use images.
+
+mod list;
+mod make;
+mod show;
+mod transport;
+
+use std::collections::BTreeMap;
+
+use api::events::Type;
+use api::image::{HistoryRow, Inspect, Removed};
+use fault::{Error, Result};
+use oci::Reference;
+use store::{Image, ImageId, User};
+
+use crate::Engine;
+
+pub use list::list;
+pub use make::{Import, commit, import};
+pub use transport::{Body, Lines, load, save};
+
+pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
+    let name = name.to_owned();
+    engine
+        .blocking(move |engine| find(engine, &name).map(|image| show::inspect(engine.store(), &image)))
+        .await
+}
+
+pub async fn history(engine: &Engine, name: &str) -> Result<Vec<HistoryRow>> {
+    let name = name.to_owned();
+    engine
+        .blocking(move |engine| {
+            let id = resolve(engine, &name)?;
+            Ok(engine.store().history(&id)?.into_iter().map(show::history_row).collect())
+        })
+        .await
+}
+
+/// Gives an image a further name.
+pub async fn tag(engine: &Engine, name: &str, reference: &Reference) -> Result<()> {
+    let (name, reference) = (name.to_owned(), reference.clone());
+    engine
+        .blocking(move |engine| {
+            let id = resolve(engine, &name)?;
+            engine.store().tag(&id, &reference)?;
+            tell(engine, "tag", &id, &reference.familiar());
+            Ok(())
+        })
+        .await
+}
+
+/// Removes a name, and the image with its last one.
+pub async fn remove(engine: &Engine, name: &str, force: bool, prune: bool) -> Result<Vec<Removed>> {
+    let name = name.to_owned();
+    engine.blocking(move |engine| remove_now(engine, &name, force, prune)).await
+}
+
+pub(crate) fn remove_now(engine: &Engine, name: &str, force: bool, prune: bool) -> Result<Vec<Removed>> {
+    let in_use = |id: &ImageId| users(engine, id);
+    let removed =
+        engine.store().remove(name, &store::Remove { force, prune_children: prune, in_use: &in_use })?;
+    for step in &removed {
+        match step {
+            store::Removed::Untagged(name, id) => tell(engine, "untag", id, name),
+            store::Removed::Deleted(id) => tell(engine, "delete", id, &id.to_string()),
+            store::Removed::Layer(_) => {}
+        }
+    }
+    // Trees are only out of sight; deleting them takes its time and nobody waits for it.
+    let store = engine.store().clone();
+    engine.spawn_blocking("sweeping the store", move || store.sweep());
+    Ok(removed.into_iter().map(show::removed).collect())
+}
+
+/// The containers of an image.
+fn users(engine: &Engine, id: &ImageId) -> Vec<User> {
+    let id = id.to_string();
+    let views = engine.containers().all().into_iter().map(|container| container.view());
+    let user = |view: std::sync::Arc<crate::container::View>| User {
+        container: view.record.id.to_string(),
+        running: view.record.state.status.is_up(),
+    };
+    views.filter(|view| view.record.image_id == id).map(user).collect()
+}
+
+fn find(engine: &Engine, name: &str) -> Result<Image> {
+    engine.store().image(&resolve(engine, name)?)
+}
+
+fn resolve(engine: &Engine, name: &str) -> Result<ImageId> {
+    if name.is_empty() {
+        return Err(Error::invalid("image name cannot be empty"));
+    }
+    engine.store().resolve(name)
+}
+
+/// An event of an image: its labels, and the name under which it was spoken of.
+fn tell(engine: &Engine, action: &str, id: &ImageId, name: &str) {
+    // An image that is gone has no labels to tell any more.
+    let config = engine.store().image(id).ok().and_then(|image| image.config.config);
+    let mut attributes: BTreeMap<String, String> = config.map(|config| config.labels).unwrap_or_default();
+    attributes.insert("name".into(), name.to_owned());
+    engine.events().publish(Type::Image, action, &id.to_string(), attributes);
+}

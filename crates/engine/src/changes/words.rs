@@ -100,7 +100,7 @@ fn unquote(text: &str) -> String {
 }
 
 /// Go's durations in nanoseconds: `1h30m`, `1.5s`, `300ms`.
-pub(super) fn duration(text: &str) -> Option<i64> {
+pub(crate) fn duration(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut sum = 0.0_f64;
     if rest == "0" {

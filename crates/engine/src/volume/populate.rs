@@ -2,12 +2,12 @@
 //!
 //! The copy is made beside the data and takes its place at once, so that a volume is either empty or filled.
 
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use archive::{Extract, Pack};
+use archive::tar::Writer;
+use archive::{Extract, Pack, Times};
 use fault::{Call, Error, Kind, Result};
 use sys::fs::OpenHow;
 
@@ -42,11 +42,12 @@ const NOT_A_DIRECTORY: i32 = 20;
 
 /// Copies what is below `source` with everything that a layer would keep: one thread packs, this one extracts.
 fn copy_tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    let (reading, mut writing) = UnixStream::pair().call(|| "socketpair")?;
+    let (reading, writing) = UnixStream::pair().call(|| "socketpair")?;
     std::thread::scope(|scope| {
         let packing = scope.spawn(move || {
-            let packed = archive::pack(source, &Pack::default(), &mut writing).map(drop);
-            packed.and_then(|()| writing.flush().call(|| "write"))
+            let mut tar = Writer::new(writing);
+            archive::pack(source, &Pack { times: Times::Exact, ..Pack::default() }, &mut tar)?;
+            tar.finish().map(drop)
         });
         let extracted = archive::extract(reading, target, &Extract::default());
         let packed = packing.join().unwrap_or_else(|_| Err(Error::internal("packing broke off")));
