@@ -53,15 +53,6 @@ impl<R: Read> Reader<R> {
     pub fn compression(&self) -> Compression {
         self.compression
     }
-
-    /// The compressed stream, to read what may follow the archive in it.
-    pub fn into_inner(self) -> impl Read {
-        match self.decoder {
-            Decoder::None(input) => input,
-            Decoder::Gzip(decoder) => decoder.into_inner(),
-            Decoder::Zstd(decoder) => decoder.finish(),
-        }
-    }
 }
 
 impl<R: Read> std::fmt::Debug for Reader<R> {

@@ -282,7 +282,7 @@ impl<'a> Extraction<'a> {
         for (path, accessed, modified) in std::mem::take(&mut self.times).into_iter().rev() {
             match self.set_dir_times(&path, accessed, modified) {
                 // A later entry put something else there, or a whiteout took it.
-                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) if fs::is_nowhere(&error) => {}
                 result => result?,
             }
         }

@@ -94,7 +94,8 @@ impl<W: Write> Packing<'_, W> {
         let Some(stat) = self.stat(folder, name, path)? else { return Ok(()) };
         let excluded = self.how.ignore.is_some_and(|rules| path != Path::new("") && rules.excludes(path));
         if !excluded {
-            self.add_entry(folder, name, path, &stat).doing(|| format!("packing {}", path.display()))?;
+            self.add_entry(folder, name, path, &stat)
+                .doing(|| format!("packing /{}", self.how.path.join(path).display()))?;
         }
         let descends = !excluded || self.how.ignore.is_some_and(|rules| rules.may_include_below(path));
         if stat.is_dir() && descends { self.add_content(folder, name, path, depth) } else { Ok(()) }
@@ -125,7 +126,7 @@ impl<W: Write> Packing<'_, W> {
         if translates && stat.kind() == FileKind::CharDevice && stat.device() == (0, 0) {
             return self.add_whiteout(&named, stat);
         }
-        let Some(kind) = self.kind(stat) else { return Ok(()) };
+        let Some(kind) = kind_of(stat) else { return Ok(()) };
         if named.as_os_str().is_empty() {
             return if translates { self.add_opaque(folder, name, &named, stat) } else { Ok(()) };
         }
@@ -144,19 +145,6 @@ impl<W: Write> Packing<'_, W> {
     /// Joining an empty path would add a slash.
     fn named(&self, path: &Path) -> PathBuf {
         if path == Path::new("") { self.how.name.to_owned() } else { self.how.name.join(path) }
-    }
-
-    /// `None` for what archives do not hold.
-    fn kind(&self, stat: &Stat) -> Option<EntryKind> {
-        Some(match stat.kind() {
-            FileKind::Regular => EntryKind::Regular,
-            FileKind::Directory => EntryKind::Directory,
-            FileKind::Symlink => EntryKind::Symlink,
-            FileKind::CharDevice => EntryKind::CharDevice,
-            FileKind::BlockDevice => EntryKind::BlockDevice,
-            FileKind::Fifo => EntryKind::Fifo,
-            FileKind::Socket | FileKind::Unknown => return None,
-        })
     }
 
     fn header(&self, kind: EntryKind, name: &Path, stat: &Stat) -> Header {
@@ -219,6 +207,19 @@ impl<W: Write> Packing<'_, W> {
         self.done.size += header.size;
         self.writer.append(header, content)
     }
+}
+
+/// `None` for what archives do not hold.
+fn kind_of(stat: &Stat) -> Option<EntryKind> {
+    Some(match stat.kind() {
+        FileKind::Regular => EntryKind::Regular,
+        FileKind::Directory => EntryKind::Directory,
+        FileKind::Symlink => EntryKind::Symlink,
+        FileKind::CharDevice => EntryKind::CharDevice,
+        FileKind::BlockDevice => EntryKind::BlockDevice,
+        FileKind::Fifo => EntryKind::Fifo,
+        FileKind::Socket | FileKind::Unknown => return None,
+    })
 }
 
 fn attributes(folder: impl AsFd, name: &OsStr) -> Result<BTreeMap<OsString, Vec<u8>>> {

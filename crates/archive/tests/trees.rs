@@ -208,6 +208,15 @@ fn later_entries_replace_earlier_ones_of_any_kind() {
 }
 
 #[test]
+fn times_of_directories_that_went_away_are_passed_over() {
+    let tree = Tree::new();
+    let folders = ["d", "d/e", "l", "l/e", "m", "m/e"].map(dir);
+    let later = [file("d"), symlink("l", "l"), hard_link("m", "d")];
+    tree.extract(&[&folders[..], &later].concat()).unwrap();
+    assert!(tree.stat("m").is_file() && tree.stat("l").is_symlink());
+}
+
+#[test]
 fn kinds_are_kept_if_asked() {
     let tree = Tree::new();
     tree.extract(&[dir("srv"), dir("srv/d"), file("srv/f")]).unwrap();

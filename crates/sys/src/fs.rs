@@ -83,7 +83,7 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
 }
 
 /// Replaces a file's content so that a crash leaves the old or the new one, and returns when the new one is on
-/// disk. The file gets mode 0600, or keeps `mode` if given by [`write_atomic_mode`].
+/// disk. The new file has mode 0600; see [`write_atomic_mode`].
 pub fn write_atomic(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     write_atomic_mode(path, content, 0o600)
 }
@@ -250,6 +250,11 @@ pub fn lchown(path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
 pub fn canonicalize(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = path.as_ref();
     std::fs::canonicalize(path).call(|| format!("realpath {}", path.display()))
+}
+
+/// Whether a lookup failed because the path leads nowhere: a name on it is missing, no directory, or links in circles.
+pub fn is_nowhere(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }
 
 /// This process's umask, read without changing it (umask(2) can only do both, and for all threads).

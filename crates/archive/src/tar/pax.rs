@@ -2,7 +2,7 @@
 //! (POSIX.1-2017 pax, "pax Extended Header").
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -169,8 +169,8 @@ fn base_64(text: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// The records of an entry that ustar cannot hold: what `needs` says, plus times' fractions and attributes.
-pub(super) fn xattr_key(name: &std::ffi::OsStr) -> Vec<u8> {
+/// The key of an extended attribute's record.
+pub(super) fn xattr_key(name: &OsStr) -> Vec<u8> {
     [XATTR, name.as_bytes()].concat()
 }
 

@@ -260,7 +260,7 @@ impl<R: Read> Entry<'_, R> {
     }
 }
 
-/// The content with its holes as zeros.
+/// The content with its holes as zeros: a small archive can hold a file of any size, so bound what is kept in memory.
 impl<R: Read> Read for Entry<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let lent = std::mem::take(&mut self.lent);

@@ -10,7 +10,7 @@ use super::block::{BLOCK_BYTES, Block, GNU_SPARSE, number};
 use super::pax::{self, Records};
 use super::{invalid_header, read_failed};
 
-/// The stored stretches of a file in order, without overlaps, within its size. What lies between is zeros.
+/// The stored stretches of a file in order, without overlaps and none empty, within its size. What lies between is zeros.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Map {
     stretches: Vec<Range<u64>>,
@@ -30,15 +30,17 @@ impl Map {
                 return Err(invalid_header());
             }
             before = end;
-            stretches.push(start..end);
+            if start < end {
+                stretches.push(start..end);
+            }
         }
         Ok(Self { stretches })
     }
 
-    /// The stored bytes that continue at or after `position`: empty stretches are passed over.
+    /// The stored bytes that continue at or after `position`.
     pub(super) fn next(&self, position: u64) -> Option<Range<u64>> {
         let index = self.stretches.partition_point(|stretch| stretch.end <= position);
-        let stretch = self.stretches.get(index..)?.iter().find(|stretch| !stretch.is_empty())?;
+        let stretch = self.stretches.get(index)?;
         Some(stretch.start.max(position)..stretch.end)
     }
 }

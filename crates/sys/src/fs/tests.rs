@@ -86,6 +86,29 @@ fn removing_never_follows_links() {
 }
 
 #[test]
+fn removing_stops_at_mounts() {
+    let folder = folder();
+    for mount in ["top", "tree/inner"] {
+        create_dir_all(folder.path().join(mount), 0o755).unwrap();
+    }
+    let remove = |tree: &str, mount: &str| {
+        let (tree, mount) = (folder.path().join(tree), folder.path().join(mount));
+        crate::namespace::in_new_namespace(crate::namespace::Kinds::MOUNT, || {
+            crate::mount::mount_legacy("none", &mount, "tmpfs", 0, "")?;
+            write(mount.join("kept"), b"x")?;
+            let message = remove_tree(&tree).unwrap_err().to_string();
+            assert!(exists(mount.join("kept"))?);
+            crate::mount::detach(&mount)?;
+            Ok(message)
+        })
+        .unwrap()
+    };
+    for (tree, mount) in [("top", "top"), ("tree", "tree/inner")] {
+        assert!(remove(tree, mount).contains(": is a mount point"), "{tree}");
+    }
+}
+
+#[test]
 fn removing_copes_with_any_depth() {
     let folder = folder();
     let tree = folder.path().join("tree");

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use fault::{Call, Error, Kind, Result};
+use fault::{Call, Error, Result};
 use rustix::fs::{self as kernel, AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
@@ -43,6 +43,8 @@ fn entries_of(dir: OwnedFd) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// Not inlined, so that its buffer is gone from the stack when a caller descends.
+#[inline(never)]
 fn each_entry(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr, FileKind)) -> Result<()> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); LIST_BUFFER_BYTES];
     let mut list = RawDir::new(dir, &mut buffer);
@@ -70,8 +72,19 @@ pub fn remove_tree_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
     match kernel::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         // A directory says EISDIR, on some file systems EPERM.
-        Err(Errno::ISDIR | Errno::PERM) => remove_directory(dir, name),
+        Err(Errno::ISDIR | Errno::PERM) => remove_directory_at_path(dir, name),
         Err(error) => Err(error).call(|| format!("unlink {}", place(dir, name))),
+    }
+}
+
+/// The way to the tree may cross mounts, its last name may not: only that is a mount of somebody else's.
+fn remove_directory_at_path(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent != Path::new("") => {
+            let parent = open_at(dir, parent, &OpenHow { directory: true, ..OpenHow::PATH })?;
+            remove_directory(parent.as_fd(), Path::new(name))
+        }
+        _ => remove_directory(dir, path),
     }
 }
 
@@ -112,26 +125,18 @@ impl Removal<'_> {
         each_entry(dir, |name, kind| names.push((name.to_owned(), kind)))?;
         for (name, kind) in names {
             let name = Path::new(OsStr::from_bytes(name.to_bytes()));
-            if kind == FileKind::Directory || !self.unlink(dir, name)? {
+            if kind == FileKind::Directory || !unlink(dir, name)? {
                 self.remove_directory(dir, name, depth)?;
             }
         }
         Ok(())
     }
 
-    /// False if it was a directory after all.
-    fn unlink(&self, dir: BorrowedFd<'_>, name: &Path) -> Result<bool> {
-        match kernel::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(Errno::ISDIR) => Ok(false),
-            Err(error) => Err(error).call(|| format!("unlink {}", place(dir, name))),
-        }
-    }
-
     fn remove_directory(&mut self, dir: BorrowedFd<'_>, name: &Path, depth: usize) -> Result<()> {
         match kernel::unlinkat(dir, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(Errno::BUSY) => return Err(mount_point(dir, name)),
             Err(error) => return Err(error).call(|| format!("rmdir {}", place(dir, name))),
         }
         if depth >= DEPTH_MAX {
@@ -151,20 +156,29 @@ impl Removal<'_> {
     }
 }
 
+/// False if it was a directory after all.
+fn unlink(dir: BorrowedFd<'_>, name: &Path) -> Result<bool> {
+    match kernel::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::ISDIR) => Ok(false),
+        Err(error) => Err(error).call(|| format!("unlink {}", place(dir, name))),
+    }
+}
+
 /// One descriptor is open for each level; far below the usual limit of 1024.
 const DEPTH_MAX: usize = 64;
 
 /// A directory for emptying: `None` if it is gone, an error if it is a mount point.
 fn open_inside(dir: BorrowedFd<'_>, name: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // A whole path may cross mounts on the way to the tree; a single name may not.
-    let resolve = if name.components().count() > 1 { ResolveFlags::empty() } else { ResolveFlags::NO_XDEV };
-    match kernel::openat2(dir, name, flags, Mode::empty(), resolve) {
+    match kernel::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
         Ok(inner) => Ok(Some(inner)),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::XDEV) => {
-            Err(Error::new(Kind::Conflict, format!("remove {}: is a mount point", place(dir, name))))
-        }
+        Err(Errno::XDEV) => Err(mount_point(dir, name)),
         Err(error) => Err(error).call(|| format!("open {}", place(dir, name))),
     }
+}
+
+fn mount_point(dir: BorrowedFd<'_>, name: &Path) -> Error {
+    Error::conflict(format!("remove {}: is a mount point", place(dir, name)))
 }
