@@ -175,8 +175,9 @@ pub enum Event {
     },
     /// The kernel killed a process of the container for want of memory.
     Oom,
-    /// The log could not be written (told at the first of a row of failures); the container goes on.
-    LogFailed {
+    /// Something failed that does not stop the container: the log could not be written (told at the first of a row of
+    /// failures), an exit file neither, or a cgroup stays behind.
+    Trouble {
         message: String,
     },
     Done {
@@ -382,7 +383,7 @@ mod tests {
             Event::ExecFailed { exec_id: "e".into(), message: "m".into(), exit_code: 126 },
             Event::ExecExited { exec_id: "e".into(), exit },
             Event::Oom,
-            Event::LogFailed { message: "m".into() },
+            Event::Trouble { message: "m".into() },
             Event::Done { number: 1 },
             Event::Failed { number: 1, reason: Reason::Conflict, message: "m".into() },
         ];
