@@ -124,7 +124,8 @@ impl<R: Read> Reader<R> {
         if !matches!(flag, b'x' | b'g' | b'L' | b'K') {
             return Ok(false);
         }
-        block.format()?;
+        // Fields that matter to nobody here must parse all the same, as in Go.
+        header_of_block(block, block.format()?)?;
         let text = self.read_special(block::size(block.number(block::SIZE)?)?)?;
         match flag {
             b'x' => meta.records = pax::parse(&text)?,
@@ -330,7 +331,10 @@ fn header_of_block(block: &Block, format: Format) -> Result<Header> {
     if format != Format::V7 {
         header.user = pax::path(block.text(block::USER)).into_os_string();
         header.group = pax::path(block.text(block::GROUP)).into_os_string();
-        header.device = (device(block.number(block::MAJOR)?)?, device(block.number(block::MINOR)?)?);
+        let (major, minor) = (block.number(block::MAJOR)?, block.number(block::MINOR)?);
+        if matches!(header.kind, EntryKind::CharDevice | EntryKind::BlockDevice) {
+            header.device = (device(major)?, device(minor)?);
+        }
     }
     if let Some((atime, ctime)) = block.time_fields(format) {
         (header.atime, header.ctime) = (optional_time(atime), optional_time(ctime));
