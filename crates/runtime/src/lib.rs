@@ -3,7 +3,9 @@
 //! It knows the runtime specification and the kernel; it knows neither images nor networks nor Docker's API.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod defaults;
-pub mod monitor;
+pub mod exec;
+pub mod init;
 pub mod protocol;
 pub mod seccomp;

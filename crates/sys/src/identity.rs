@@ -156,6 +156,7 @@ pub fn resource_number(name: &str) -> Option<u32> {
     RESOURCES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
+#[expect(clippy::unnecessary_cast, reason = "the constants' type is another one with other C libraries")]
 const RESOURCES: &[(&str, u32)] = &[
     ("RLIMIT_AS", libc::RLIMIT_AS as u32),
     ("RLIMIT_CORE", libc::RLIMIT_CORE as u32),

@@ -157,6 +157,11 @@ impl Context {
     }
 }
 
+/// The working folder as a descriptor: with it, paths mean what they mean everywhere else.
+pub fn current_folder() -> BorrowedFd<'static> {
+    CWD
+}
+
 /// A detached clone of the mount at a path, or of the descriptor itself if the path is empty.
 pub fn bind(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

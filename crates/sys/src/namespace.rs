@@ -192,6 +192,32 @@ impl Drop for Home {
     }
 }
 
+/// Names the machine, in the caller's UTS namespace.
+pub fn set_hostname(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).call(|| "sethostname")
+}
+
+/// The NIS domain, in the caller's UTS namespace.
+pub fn set_domainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes()).call(|| "setdomainname")
+}
+
+/// Sets `lo` up in the caller's network namespace; the kernel then gives it its addresses.
+pub fn set_loopback_up() -> Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .call(|| "socket")?;
+    // SAFETY: ifreq is plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the ioctl reads an ifreq, which lives during the call.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) };
+    check(i64::from(result)).call(|| "setting lo up")?;
+    Ok(())
+}
+
 fn describe(kinds: Kinds) -> String {
     let names: Vec<_> =
         LINKS.iter().filter(|(kind, _)| kinds.contains(*kind)).map(|(_, name)| *name).collect();

@@ -491,6 +491,12 @@ fn table(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
+/// Whether the caller, as the user that it is now, could execute a file; the mount's noexec counts.
+pub fn may_execute(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD};
+    Ok(rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
 /// Makes every descriptor from `first` on close at the next exec.
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     // SAFETY: with this flag nothing is closed now, so no owner is surprised.

@@ -29,19 +29,8 @@ impl Flags {
     pub const NEW_LISTENER: Self = Self(1 << 3);
     pub const WAIT_KILLABLE: Self = Self(1 << 5);
 
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "SECCOMP_FILTER_FLAG_TSYNC" => Some(Self::THREAD_SYNC),
-            "SECCOMP_FILTER_FLAG_LOG" => Some(Self::LOG),
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Some(Self::SPEC_ALLOW),
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Some(Self::WAIT_KILLABLE),
-            _ => None,
-        }
-    }
-
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
     }
 }
 

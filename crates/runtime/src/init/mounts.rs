@@ -1,0 +1,205 @@
+//! The container's mounts: each made detached, given its attributes, then attached beneath the root.
+//!
+//! Runs in the container's new mount namespace, still with the host's root as `/`, so that sources of the host are
+//! named by plain paths and places of the container only beneath the open root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use fault::{Call, Doing, Error, Kind, Result};
+use sys::fs::{self, FileKind, OpenHow};
+use sys::mount::{self, Attributes, Change, Propagation};
+use sys::namespace::Kinds;
+
+use super::Rootfs;
+use super::options::{AttributeChange, Options};
+use super::plan::{MountPlan, Plan, Source};
+use crate::cgroup::Cgroup;
+
+/// Attaches the root over `/`, where path lookups from the host's root do not see it, and returns it.
+pub(super) fn attach_root(rootfs: &Rootfs<'_>) -> Result<OwnedFd> {
+    // Whatever comes from the host may come in, nothing goes back.
+    mount::set_propagation(host(), Path::new("/"), Propagation::Slave, true)?;
+    let root = match rootfs {
+        Rootfs::Mount(fd) => fd.try_clone_to_owned().call(|| "dup")?,
+        Rootfs::Path(path) => mount::bind(host(), path, true).doing(|| "preparing rootfs")?,
+    };
+    mount::attach_at(root.as_fd(), Path::new("/")).doing(|| "attaching the rootfs")?;
+    Ok(root)
+}
+
+/// Attaches all mounts in their order; then makes read-only what had to wait.
+pub(super) fn attach_all(plan: &Plan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<()> {
+    let mut late = Vec::new();
+    for mount in &plan.mounts {
+        let attached = attach(plan, mount, root, cgroup).doing(|| describe(mount))?;
+        if mount.read_only_late && mount.options.attributes.set.contains(Attributes::READ_ONLY) {
+            late.push(attached);
+        }
+    }
+    for mount in late {
+        mount::change(mount.as_fd(), &Change { set: Attributes::READ_ONLY, ..Change::default() })?;
+    }
+    Ok(())
+}
+
+fn describe(mount: &MountPlan<'_>) -> String {
+    let source = match &mount.source {
+        Source::Host(path) => path.display().to_string(),
+        Source::FileSystem { source, .. } => (*source).to_owned(),
+        Source::Cgroup => "cgroup".to_owned(),
+        Source::Given(_) => "mount".to_owned(),
+    };
+    format!("error mounting {source:?} to rootfs at {:?}", mount.destination)
+}
+
+fn attach(plan: &Plan<'_>, mount: &MountPlan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<OwnedFd> {
+    let tree = match &mount.source {
+        Source::Given(fd) => fd.try_clone_to_owned().call(|| "dup")?,
+        Source::Host(path) => mount::bind(host(), path, mount.options.recursive)?,
+        Source::Cgroup => return attach_cgroup(plan, mount, root, cgroup),
+        Source::FileSystem { kind, source } => {
+            let fs = new_filesystem(kind, source, &mount.options, mount.read_only_late)?;
+            if mount.options.copy_up {
+                super::copy_up::copy_up(root, mount.destination, fs.as_fd())?;
+            }
+            fs
+        }
+    };
+    if !matches!(mount.source, Source::FileSystem { .. }) {
+        change_attributes(&tree, &mount.options)?;
+    }
+    for (propagation, beneath) in &mount.options.propagation {
+        let change = Change { propagation: Some(*propagation), recursive: *beneath, ..Change::default() };
+        mount::change(tree.as_fd(), &change)?;
+    }
+    let target = target(root, mount.destination, &tree)?;
+    mount::attach(tree.as_fd(), target.as_fd())?;
+    Ok(tree)
+}
+
+pub(super) fn new_filesystem(
+    kind: &str,
+    source: &str,
+    options: &Options,
+    read_only_late: bool,
+) -> Result<OwnedFd> {
+    let list: Vec<_> =
+        options.filesystem.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+    // Since Linux 4.7 every devpts is an instance of its own, and the option is not known to the new calls' parser.
+    let list: Vec<_> = list.into_iter().filter(|(key, _)| *key != "newinstance").collect();
+    let mut attributes = options.attributes.set;
+    if read_only_late {
+        attributes = attributes.without(Attributes::READ_ONLY);
+    }
+    mount::new_filesystem(kind, Some(source), &list, attributes)
+}
+
+/// Of a clone; a new file system is born with its attributes.
+fn change_attributes(tree: &OwnedFd, options: &Options) -> Result<()> {
+    let changes = [(options.attributes, false), (options.attributes_beneath, true)];
+    for (AttributeChange { set, clear }, recursive) in changes {
+        let change = Change { set, clear, recursive, ..Change::default() };
+        if !change.is_empty() {
+            mount::change(tree.as_fd(), &change)?;
+        }
+    }
+    Ok(())
+}
+
+/// The place for a mount, made if missing: a folder for a folder, else a file.
+fn target(root: BorrowedFd<'_>, path: &Path, tree: &OwnedFd) -> Result<OwnedFd> {
+    match fs::open_beneath(root, path, &OpenHow::PATH) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            if fs::fstat(tree)?.is_dir() {
+                folder(root, path)
+            } else {
+                file(root, path)
+            }
+        }
+        result => result,
+    }
+}
+
+/// Opens a folder beneath the root, made with its parents if missing.
+pub(super) fn folder(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    match fs::open_beneath(root, path, &OpenHow { directory: true, ..OpenHow::PATH }) {
+        Err(error) if error.kind() == Kind::NotFound => {}
+        result => return result,
+    }
+    let (parent, name) = split(path)?;
+    let parent = folder(root, parent)?;
+    match fs::mkdir_at(&parent, name, 0o755) {
+        Err(error) if error.kind() != Kind::Conflict => return Err(error),
+        _ => {}
+    }
+    fs::open_beneath(root, path, &OpenHow { directory: true, ..OpenHow::PATH })
+}
+
+/// Opens a file beneath the root, made empty if missing.
+pub(super) fn file(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let (parent, name) = split(path)?;
+    let parent = folder(root, parent)?;
+    match fs::mknod_at(&parent, name, FileKind::Regular, 0o755, (0, 0)) {
+        Err(error) if error.kind() != Kind::Conflict => return Err(error),
+        _ => {}
+    }
+    fs::open_beneath(root, path, &OpenHow::PATH)
+}
+
+pub(super) fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
+    let parts = path.parent().zip(path.file_name());
+    parts.ok_or_else(|| Error::invalid(format!("{:?} is no place beneath the root", path.display())))
+}
+
+/// The container's own cgroup, by clones of its folders: with v1 a tmpfs that has one folder a hierarchy.
+fn attach_cgroup(
+    plan: &Plan<'_>,
+    mount: &MountPlan<'_>,
+    root: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+) -> Result<OwnedFd> {
+    let layout = cgroup.layout();
+    let target = folder(root, mount.destination)?;
+    if let (true, Some(unified)) = (layout.v1.is_empty(), &layout.v2) {
+        let is_private = plan.new.contains(Kinds::CGROUP);
+        let source =
+            if is_private { unified.mount.join(relative(&cgroup.path())) } else { unified.mount.clone() };
+        return attach_cgroup_folder(&source, mount, target.as_fd());
+    }
+    let options = [("mode", Some("755"))];
+    let tmpfs = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, CGROUP_ATTRIBUTES)?;
+    mount::attach(tmpfs.as_fd(), target.as_fd())?;
+    for hierarchy in &layout.v1 {
+        let (_, name) = split(&hierarchy.mount)?;
+        fs::mkdir_at(&tmpfs, name, 0o755)?;
+        let place = fs::open_at(&tmpfs, name, &OpenHow::PATH_NO_FOLLOW)?;
+        attach_cgroup_folder(&hierarchy.mount.join(relative(&cgroup.path())), mount, place.as_fd())?;
+        for controller in hierarchy.controllers.iter().filter(|_| hierarchy.controllers.len() > 1) {
+            if name != controller.as_str() {
+                fs::symlink_at(name, &tmpfs, controller)?;
+            }
+        }
+    }
+    Ok(tmpfs)
+}
+
+const CGROUP_ATTRIBUTES: Attributes = Attributes::NO_SUID;
+
+fn attach_cgroup_folder(source: &Path, mount: &MountPlan<'_>, target: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let tree = mount::bind(host(), source, false)?;
+    let AttributeChange { set, clear } = mount.options.attributes;
+    let propagation = Some(Propagation::Private);
+    mount::change(tree.as_fd(), &Change { set, clear, propagation, ..Change::default() })?;
+    mount::attach(tree.as_fd(), target)?;
+    Ok(tree)
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// Plain paths are the host's.
+pub(super) fn host() -> BorrowedFd<'static> {
+    mount::current_folder()
+}

@@ -1,0 +1,464 @@
+//! Everything about a start that can be known before the kernel is touched: the specification checked and translated,
+//! namespaces to join opened. What is wrong in a specification is found here, before there is anything to undo.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use fault::{Call, Doing, Error, Result};
+use oci::runtime::{self, ConsoleSize, Device, IdMapping, Linux, Mount, Namespace, NamespaceKind, Spec};
+use sys::fs::FileKind;
+use sys::mount::Propagation;
+use sys::namespace::Kinds;
+
+use super::identity::{self, Identity};
+use super::options::{self, Options};
+use super::{Launch, Rootfs};
+use crate::seccomp::Program;
+
+/// A container's start.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) linux: &'a Linux,
+    pub(super) bundle: &'a Path,
+    pub(super) id: &'a str,
+    pub(super) rootfs: &'a Rootfs<'a>,
+    pub(super) gate: Option<&'a Path>,
+    /// Made by the clone, except the cgroup namespace.
+    pub(super) new: Kinds,
+    pub(super) joined: Vec<(Kinds, OwnedFd)>,
+    pub(super) mounts: Vec<MountPlan<'a>>,
+    pub(super) devices: Vec<DevicePlan<'a>>,
+    /// Whether /dev is ours to fill, and not a folder of the host.
+    pub(super) fills_dev: bool,
+    pub(super) sysctls: Vec<(PathBuf, &'a str)>,
+    pub(super) propagation: Option<(Propagation, bool)>,
+    pub(super) process: ProcessPlan,
+}
+
+/// One process, first or executed later.
+#[derive(Debug)]
+pub(super) struct ProcessPlan {
+    pub(super) identity: Identity,
+    pub(super) args: Vec<CString>,
+    pub(super) env: Vec<CString>,
+    pub(super) cwd: PathBuf,
+    pub(super) terminal: Option<ConsoleSize>,
+}
+
+#[derive(Debug)]
+pub(super) struct MountPlan<'a> {
+    pub(super) destination: &'a Path,
+    pub(super) source: Source<'a>,
+    pub(super) options: Options,
+    /// Others are mounted beneath, or devices made, before it becomes read-only.
+    pub(super) read_only_late: bool,
+}
+
+/// What is mounted.
+#[derive(Debug)]
+pub(super) enum Source<'a> {
+    /// A detached mount from outside.
+    Given(BorrowedFd<'a>),
+    /// A file or folder of the host.
+    Host(PathBuf),
+    /// The container's own cgroup.
+    Cgroup,
+    /// A new instance.
+    FileSystem { kind: &'a str, source: &'a str },
+}
+
+#[derive(Debug)]
+pub(super) struct DevicePlan<'a> {
+    pub(super) path: &'a Path,
+    pub(super) kind: FileKind,
+    pub(super) number: (u32, u32),
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(launch: &'a Launch<'a>) -> Result<Self> {
+        let spec = launch.spec;
+        let linux = spec.linux.as_ref().ok_or_else(|| Error::invalid("the spec has no `linux` part"))?;
+        let process = spec.process.as_ref().ok_or_else(|| Error::invalid("the spec has no `process`"))?;
+        refuse_unsupported(linux, process)?;
+        let (new, joined) = namespaces(linux, launch.netns)?;
+        let mounts = mounts(launch, new)?;
+        let fills_dev = !mounts.iter().any(|mount| is_host_dev(mount));
+        let compiled;
+        let filter = match launch.seccomp {
+            Some(filter) => Some(filter),
+            None => {
+                compiled = identity::compile(linux.seccomp.as_ref())?;
+                compiled.as_ref()
+            }
+        };
+        Ok(Self {
+            spec,
+            linux,
+            bundle: launch.bundle,
+            id: launch.id,
+            rootfs: &launch.rootfs,
+            gate: launch.gate,
+            new,
+            joined,
+            mounts,
+            devices: devices(&linux.devices, fills_dev)?,
+            fills_dev,
+            sysctls: sysctls(linux, new, launch.netns.is_some())?,
+            propagation: root_propagation(&linux.rootfs_propagation)?,
+            process: ProcessPlan::new(process, filter)?,
+        })
+    }
+
+    /// The mounted devpts, which a terminal comes from.
+    pub(super) fn devpts(&mut self) -> Option<&mut MountPlan<'a>> {
+        self.mounts.iter_mut().find(|mount| mount.destination == Path::new("/dev/pts"))
+    }
+
+    /// Whether the child must wait for what only the parent can do.
+    pub(super) fn needs_parent(&self) -> bool {
+        let hooks = self.spec.hooks.as_ref();
+        let has_hooks =
+            hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
+        has_hooks || self.new.contains(Kinds::USER)
+    }
+}
+
+impl ProcessPlan {
+    pub(super) fn new(process: &runtime::Process, filter: Option<&Program>) -> Result<Self> {
+        if process.args.is_empty() {
+            return Err(Error::invalid("args must not be empty"));
+        }
+        if !process.cwd.is_absolute() {
+            return Err(Error::invalid("Cwd must be an absolute path"));
+        }
+        Ok(Self {
+            identity: Identity::plan(process, filter)?,
+            args: strings(&process.args)?,
+            env: strings(&process.env)?,
+            cwd: process.cwd.clone(),
+            terminal: process.terminal.then(|| process.console_size.unwrap_or_default()),
+        })
+    }
+}
+
+fn strings(texts: &[String]) -> Result<Vec<CString>> {
+    let string = |text: &String| {
+        CString::new(text.as_str()).map_err(|_| Error::invalid(format!("{text:?} holds a NUL byte")))
+    };
+    texts.iter().map(string).collect()
+}
+
+/// What the specification has and this build has not: refused instead of ignored.
+fn refuse_unsupported(linux: &Linux, process: &runtime::Process) -> Result<()> {
+    let refused = [
+        (linux.intel_rdt.is_some(), "linux.intelRdt"),
+        (linux.personality.is_some(), "linux.personality"),
+        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
+        (!linux.mount_label.is_empty(), "linux.mountLabel"),
+        (!process.apparmor_profile.is_empty(), "process.apparmorProfile"),
+        (!process.selinux_label.is_empty(), "process.selinuxLabel"),
+        (process.scheduler.is_some(), "process.scheduler"),
+        (process.io_priority.is_some(), "process.ioPriority"),
+        (
+            linux.seccomp.as_ref().is_some_and(|s| !s.listener_path.as_os_str().is_empty()),
+            "seccomp.listenerPath",
+        ),
+    ];
+    match refused.iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => Err(Error::unsupported(what)),
+        None => Ok(()),
+    }
+}
+
+/// Those to make and those to join.
+fn namespaces(linux: &Linux, netns: Option<BorrowedFd<'_>>) -> Result<(Kinds, Vec<(Kinds, OwnedFd)>)> {
+    let mut new = Kinds::NONE;
+    let mut joined = Vec::new();
+    for Namespace { kind, path } in &linux.namespaces {
+        let kinds = kinds(*kind);
+        if new.contains(kinds) || joined.iter().any(|(known, _)| *known == kinds) {
+            return Err(Error::invalid(format!("malformed spec file: duplicated ns {kind:?}")));
+        }
+        match (kind, netns) {
+            (NamespaceKind::Network, Some(netns)) => joined.push((kinds, duplicate(netns)?)),
+            (NamespaceKind::Time, _) => return Err(Error::unsupported("time namespaces")),
+            _ if path.as_os_str().is_empty() => new = new | kinds,
+            (NamespaceKind::Mount | NamespaceKind::User, _) => {
+                return Err(Error::unsupported("joining a mount or user namespace"));
+            }
+            _ => joined.push((kinds, open_namespace(path)?)),
+        }
+    }
+    if let Some(netns) = netns
+        && !joined.iter().any(|(kind, _)| *kind == Kinds::NET)
+    {
+        joined.push((Kinds::NET, duplicate(netns)?));
+    }
+    if !new.contains(Kinds::MOUNT) {
+        return Err(Error::unsupported("a container without a mount namespace of its own"));
+    }
+    let has_maps = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    match (new.contains(Kinds::USER), has_maps) {
+        (true, false) => Err(Error::invalid("user namespaces enabled, but no uid or gid mappings found")),
+        (false, true) => Err(Error::invalid(
+            "user namespace mappings specified, but user namespace isn't enabled in the config",
+        )),
+        _ => Ok((new, joined)),
+    }
+}
+
+fn open_namespace(path: &Path) -> Result<OwnedFd> {
+    sys::namespace::open_path(path).doing(|| "joining a namespace")
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fd.try_clone_to_owned().call(|| "dup")
+}
+
+fn kinds(kind: NamespaceKind) -> Kinds {
+    match kind {
+        NamespaceKind::Pid => Kinds::PID,
+        NamespaceKind::Network => Kinds::NET,
+        NamespaceKind::Mount => Kinds::MOUNT,
+        NamespaceKind::Ipc => Kinds::IPC,
+        NamespaceKind::Uts => Kinds::UTS,
+        NamespaceKind::User => Kinds::USER,
+        NamespaceKind::Cgroup => Kinds::CGROUP,
+        NamespaceKind::Time => Kinds::TIME,
+    }
+}
+
+fn mounts<'a>(launch: &'a Launch<'a>, new: Kinds) -> Result<Vec<MountPlan<'a>>> {
+    let plan = |(index, mount): (usize, &'a Mount)| {
+        let given = launch.mount_fds.iter().find(|(known, _)| *known == index).map(|(_, fd)| fd.as_fd());
+        mount_plan(launch, mount, given, new)
+            .doing(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))
+    };
+    launch.spec.mounts.iter().enumerate().map(plan).collect()
+}
+
+fn mount_plan<'a>(
+    launch: &'a Launch<'a>,
+    mount: &'a Mount,
+    given: Option<BorrowedFd<'a>>,
+    new: Kinds,
+) -> Result<MountPlan<'a>> {
+    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        return Err(Error::unsupported("idmapped mounts"));
+    }
+    if !is_plain(&mount.destination) {
+        return Err(Error::invalid(format!(
+            "mount destination {:?} is no place beneath the root",
+            mount.destination
+        )));
+    }
+    let mut options = options::parse(&mount.options)?;
+    let source = match given {
+        Some(fd) => Source::Given(fd),
+        None if options.bind || mount.kind == "bind" => Source::Host(launch.bundle.join(&mount.source)),
+        None if mount.kind == "cgroup" || mount.kind == "cgroup2" => Source::Cgroup,
+        None if mount.kind.is_empty() => {
+            return Err(Error::invalid("a mount needs a type or the option bind"));
+        }
+        None => {
+            let source = mount.source.to_str().filter(|source| !source.is_empty()).unwrap_or("none");
+            Source::FileSystem { kind: &mount.kind, source }
+        }
+    };
+    if mount.kind == "devpts" && new.contains(Kinds::USER) {
+        translate_ids(&mut options, launch.spec.linux.as_ref().map_or(&[], |linux| &linux.gid_mappings));
+    }
+    let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
+    let is_dev = mount.destination == Path::new("/dev") && !options.bind;
+    Ok(MountPlan { destination: &mount.destination, source, options, read_only_late: is_tmpfs || is_dev })
+}
+
+/// The parent makes the devpts of a terminal in its own user namespace, where ids are others.
+fn translate_ids(options: &mut Options, mappings: &[IdMapping]) {
+    for (key, value) in &mut options.filesystem {
+        let Some(inside) = value.as_ref().and_then(|value| value.parse::<u32>().ok()) else { continue };
+        if key != "gid" {
+            continue;
+        }
+        let range =
+            mappings.iter().find(|map| (map.container_id..map.container_id + map.size).contains(&inside));
+        if let Some(map) = range {
+            *value = Some((map.host_id + (inside - map.container_id)).to_string());
+        }
+    }
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute()
+        && path.components().any(|part| matches!(part, Component::Normal(_)))
+        && !path.components().any(|part| part == Component::ParentDir)
+}
+
+fn is_host_dev(mount: &MountPlan<'_>) -> bool {
+    mount.destination == Path::new("/dev") && !matches!(mount.source, Source::FileSystem { .. })
+}
+
+/// The default devices of the specification (config-linux, "Default Devices") and the wanted ones, which win.
+fn devices(wanted: &[Device], fills_dev: bool) -> Result<Vec<DevicePlan<'_>>> {
+    if !fills_dev {
+        return Ok(Vec::new());
+    }
+    let mut plans: Vec<_> = wanted.iter().map(device).collect::<Result<_>>()?;
+    for (path, number) in DEFAULT_DEVICES {
+        let path = Path::new(path);
+        if !plans.iter().any(|plan| plan.path == path) {
+            plans.push(DevicePlan {
+                path,
+                kind: FileKind::CharDevice,
+                number: *number,
+                mode: 0o666,
+                owner: (0, 0),
+            });
+        }
+    }
+    Ok(plans)
+}
+
+const DEFAULT_DEVICES: &[(&str, (u32, u32))] = &[
+    ("/dev/null", (1, 3)),
+    ("/dev/zero", (1, 5)),
+    ("/dev/full", (1, 7)),
+    ("/dev/random", (1, 8)),
+    ("/dev/urandom", (1, 9)),
+    ("/dev/tty", (5, 0)),
+];
+
+fn device(device: &Device) -> Result<DevicePlan<'_>> {
+    let kind = match device.kind.as_str() {
+        "c" | "u" => FileKind::CharDevice,
+        "b" => FileKind::BlockDevice,
+        "p" => FileKind::Fifo,
+        other => return Err(Error::invalid(format!("invalid device type: {other:?}"))),
+    };
+    if !is_plain(&device.path) {
+        return Err(Error::invalid(format!("device path {:?} is no place beneath the root", device.path)));
+    }
+    let number = |value: i64| {
+        u32::try_from(value)
+            .map_err(|_| Error::invalid(format!("invalid device number {value} of {:?}", device.path)))
+    };
+    Ok(DevicePlan {
+        path: &device.path,
+        kind,
+        number: (number(device.major)?, number(device.minor)?),
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        owner: (device.uid.unwrap_or(0), device.gid.unwrap_or(0)),
+    })
+}
+
+/// Only what belongs to one of the container's own namespaces; all else would change the host.
+fn sysctls<'a>(linux: &'a Linux, new: Kinds, has_netns: bool) -> Result<Vec<(PathBuf, &'a str)>> {
+    let is_private = |kind| {
+        let joined =
+            linux.namespaces.iter().any(|ns| kinds(ns.kind) == kind && !ns.path.as_os_str().is_empty());
+        new.contains(kind) || joined || (kind == Kinds::NET && has_netns)
+    };
+    let mut files = Vec::with_capacity(linux.sysctl.len());
+    for (key, value) in &linux.sysctl {
+        // sysctl(8): with slashes first, dots are part of a name (net/ipv4/conf/eth0.1/forwarding).
+        let is_path = key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'/');
+        let path = if is_path { key.clone() } else { key.replace('.', "/") };
+        if path.split('/').any(|part| part.is_empty() || part == "..") {
+            return Err(Error::invalid(format!("invalid sysctl {key:?}")));
+        }
+        let kind = sysctl_namespace(&path)
+            .ok_or_else(|| Error::invalid(format!("sysctl {key:?} is not in a separate kernel namespace")))?;
+        if !is_private(kind) {
+            let host = if kind == Kinds::NET {
+                "not allowed in host network namespace"
+            } else {
+                "not allowed in the hosts namespace"
+            };
+            return Err(Error::invalid(format!("sysctl {key:?} {host}")));
+        }
+        files.push((Path::new("/proc/sys").join(path), value.as_str()));
+    }
+    Ok(files)
+}
+
+fn sysctl_namespace(path: &str) -> Option<Kinds> {
+    const IPC: &[&str] = &[
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
+    match path {
+        _ if path.starts_with("net/") => Some(Kinds::NET),
+        _ if IPC.contains(&path) || path.starts_with("fs/mqueue/") => Some(Kinds::IPC),
+        "kernel/hostname" | "kernel/domainname" => Some(Kinds::UTS),
+        _ => None,
+    }
+}
+
+fn root_propagation(name: &str) -> Result<Option<(Propagation, bool)>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let known = options::propagation(name);
+    known.map(Some).ok_or_else(|| Error::invalid(format!("rootfsPropagation={name} is not supported")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux(json: &str) -> Linux {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_sysctl_needs_its_namespace() {
+        let linux = linux(r#"{"sysctl": {"net.ipv4.ip_forward": "1"}}"#);
+        let files = sysctls(&linux, Kinds::NET, false).unwrap();
+        assert_eq!(files, [(PathBuf::from("/proc/sys/net/ipv4/ip_forward"), "1")]);
+        assert_eq!(
+            sysctls(&linux, Kinds::NONE, false).unwrap_err().to_string(),
+            r#"sysctl "net.ipv4.ip_forward" not allowed in host network namespace"#
+        );
+    }
+
+    #[test]
+    fn a_sysctl_of_the_whole_machine_is_refused() {
+        let linux = linux(r#"{"sysctl": {"kernel.panic": "1"}}"#);
+        assert_eq!(
+            sysctls(&linux, Kinds::IPC, false).unwrap_err().to_string(),
+            r#"sysctl "kernel.panic" is not in a separate kernel namespace"#
+        );
+    }
+
+    #[test]
+    fn slashes_keep_dots() {
+        let linux = linux(r#"{"sysctl": {"net/ipv4/conf/eth0.1/forwarding": "1"}}"#);
+        let files = sysctls(&linux, Kinds::NET, false).unwrap();
+        assert_eq!(files[0].0, Path::new("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
+    }
+
+    #[test]
+    fn wanted_devices_replace_default_ones() {
+        let wanted =
+            [Device { path: "/dev/null".into(), kind: "c".into(), major: 9, minor: 9, ..Device::default() }];
+        let plans = devices(&wanted, true).unwrap();
+        assert_eq!(plans.len(), DEFAULT_DEVICES.len());
+        assert_eq!(plans[0].number, (9, 9));
+    }
+
+    #[test]
+    fn one_namespace_of_a_kind() {
+        let linux = linux(r#"{"namespaces": [{"type": "mount"}, {"type": "mount"}]}"#);
+        assert!(namespaces(&linux, None).is_err());
+    }
+}
