@@ -50,6 +50,10 @@ impl Filters {
         self.0.entry(name.into()).or_default().insert(value.into());
     }
 
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

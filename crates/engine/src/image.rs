@@ -18,7 +18,9 @@ use store::{Image, ImageId, User};
 use crate::Engine;
 
 pub use list::list;
+pub(crate) use list::{Chosen, allow_prune};
 pub use make::{Import, commit, import};
+pub(crate) use show::unix_seconds;
 pub use transport::{Body, Lines, load, save};
 
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
@@ -69,9 +71,17 @@ pub(crate) fn remove_now(engine: &Engine, name: &str, force: bool, prune: bool) 
         }
     }
     // Trees are only out of sight; deleting them takes its time and nobody waits for it.
-    let store = engine.store().clone();
-    engine.spawn_blocking("sweeping the store", move || store.sweep());
+    sweep_later(engine);
     Ok(removed.into_iter().map(show::removed).collect())
+}
+
+fn sweep_later(engine: &Engine) {
+    let sweeping = engine.clone();
+    engine.tasks().spawn(async move {
+        if let Err(error) = sweeping.blocking(|engine| engine.store().sweep()).await {
+            tracing::warn!(%error, "the store's trash stays for now");
+        }
+    });
 }
 
 /// The containers of an image.

@@ -1,1 +1,109 @@
-//! (being written)
+//! Pruning: what nobody uses goes, and what that frees is told.
+
+use std::collections::BTreeMap;
+
+use api::container::{Pruned as PrunedContainers, Remove};
+use api::events::Type;
+use api::filters::Filters;
+use api::image::{Pruned as PrunedImages, Removed};
+use fault::{Kind, Result};
+use store::Image;
+
+use crate::image::{Chosen, allow_prune, remove_now};
+use crate::{Engine, Status, container, filter, volume};
+
+/// Removes stopped containers.
+pub async fn containers(engine: &Engine, filters: Filters) -> Result<PrunedContainers> {
+    filters.allow(&["label", "label!", "until"])?;
+    let until = filters.values("until").next().map(filter::moment).transpose()?;
+    let mut pruned = PrunedContainers::default();
+    for found in engine.containers().all() {
+        let view = found.view();
+        let record = &view.record;
+        let stopped = matches!(record.state.status, Status::Created | Status::Exited | Status::Dead);
+        let old = until.is_none_or(|until| crate::image::unix_seconds(&record.created) < until);
+        if !stopped || !old || !filters.labels(&record.config.labels) {
+            continue;
+        }
+        let id = found.id.to_string();
+        let size = freed(engine, &id).await?;
+        match container::remove(engine, &id, Remove::default()).await {
+            Ok(()) => {
+                pruned.space_reclaimed += size;
+                pruned.containers_deleted.get_or_insert_default().push(id);
+            }
+            // Started again, or removed by somebody else: not ours to prune.
+            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    tell(engine, Type::Container, pruned.space_reclaimed);
+    Ok(pruned)
+}
+
+async fn freed(engine: &Engine, id: &str) -> Result<u64> {
+    let key = id.to_owned();
+    engine.blocking(move |engine| engine.store().snapshot(&key)?.size_rw()).await
+}
+
+/// Removes images without a name, or with `dangling=false` all that no container uses.
+pub async fn images(engine: &Engine, filters: Filters) -> Result<PrunedImages> {
+    allow_prune(&filters)?;
+    engine.blocking(move |engine| images_now(engine, &filters)).await
+}
+
+fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
+    let dangling_only = filters.flag("dangling", true)?;
+    let mut filters = filters.clone();
+    filters.remove("dangling");
+    let chosen = Chosen::of(engine, &filters)?;
+    let before = engine.store().usage().layers;
+    let mut deleted = Vec::new();
+    for image in engine.store().images()? {
+        let dangling = image.tags.is_empty() && image.digests.is_empty();
+        if (dangling || !dangling_only) && chosen.holds(&image) && is_free(engine, &image) {
+            deleted.extend(remove_all_names(engine, &image)?);
+        }
+    }
+    let space_reclaimed = before.saturating_sub(engine.store().usage().layers);
+    tell(engine, Type::Image, space_reclaimed);
+    let images_deleted = Some(deleted).filter(|deleted| !deleted.is_empty());
+    Ok(PrunedImages { images_deleted, space_reclaimed })
+}
+
+/// No container was made from it and no image stands on it.
+fn is_free(engine: &Engine, image: &Image) -> bool {
+    let id = image.id.to_string();
+    let used = engine.containers().all().iter().any(|container| container.view().record.image_id == id);
+    !used && engine.store().children(&image.id).is_empty()
+}
+
+/// Removes an image by each of its names, or by its id if it has none.
+fn remove_all_names(engine: &Engine, image: &Image) -> Result<Vec<Removed>> {
+    let mut names: Vec<String> =
+        image.tags.iter().chain(&image.digests).map(oci::Reference::familiar).collect();
+    if names.is_empty() {
+        names.push(image.id.to_string());
+    }
+    let mut removed = Vec::new();
+    for name in names {
+        match remove_now(engine, &name, false, true) {
+            Ok(steps) => removed.extend(steps),
+            // In use since we looked, or gone with another one.
+            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes volumes that no container names: anonymous ones, or all of them.
+pub async fn volumes(engine: &Engine, filters: Filters) -> Result<api::volume::Pruned> {
+    let pruned = volume::prune(engine, filters).await?;
+    tell(engine, Type::Volume, pruned.space_reclaimed);
+    Ok(pruned)
+}
+
+fn tell(engine: &Engine, kind: Type, reclaimed: u64) {
+    engine.events().publish(kind, "prune", "", BTreeMap::from([("reclaimed".into(), reclaimed.to_string())]));
+}

@@ -106,7 +106,8 @@ impl Store {
         fs::exists(self.layer_path(diff_id))
     }
 
-    pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+    /// Where the layer lies unpacked, below `diff`.
+    pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.path("layers").join(diff_id.hex())
     }
 

@@ -117,7 +117,7 @@ fn graph_driver(store: &Store, image: &Image) -> GraphDriver {
         .layers
         .iter()
         .rev()
-        .map(|layer| store.layer_folder(&layer.diff_id).display().to_string())
+        .map(|layer| store.layer_path(&layer.diff_id).join("diff").display().to_string())
         .collect();
     let mut data = BTreeMap::new();
     if !folders.is_empty() {
@@ -138,7 +138,7 @@ fn familiar(names: &[Reference]) -> Vec<String> {
 }
 
 /// Seconds since 1970; 0 for what is no time.
-pub(super) fn unix_seconds(time: &str) -> i64 {
+pub(crate) fn unix_seconds(time: &str) -> i64 {
     time.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
 }
 

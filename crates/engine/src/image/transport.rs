@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use fault::{Error, Result};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use store::Loaded;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::tell;
 use crate::Engine;
@@ -79,7 +79,7 @@ pub(crate) fn lines(
     let task = engine.clone();
     engine.tasks().spawn(async move {
         let also = told.clone();
-        let done = task.blocking(move |engine| {
+        let done = on_own_thread(&task, move |engine| {
             work(engine, reader, &mut |line| {
                 // Nobody listens any more: the work goes on to its end all the same.
                 drop(also.blocking_send(line));
@@ -117,7 +117,7 @@ pub(crate) fn writing(
     let task = engine.clone();
     engine.tasks().spawn(async move {
         let mut writer = ChannelWriter { sender: sender.clone(), buffer: BytesMut::with_capacity(CHUNK) };
-        let done = task.blocking(move |engine| {
+        let done = on_own_thread(&task, move |engine| {
             work(engine, &mut writer)?;
             writer.flush().map_err(|error| Error::io("sending to the client", error))
         });
@@ -126,6 +126,20 @@ pub(crate) fn writing(
         }
     });
     parts.boxed()
+}
+
+/// Work that waits for a client has a thread of its own: in the blocking pool slow clients would keep others out.
+async fn on_own_thread(
+    engine: &Engine,
+    work: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (tell, told) = oneshot::channel();
+    let engine = engine.clone();
+    std::thread::Builder::new()
+        .name("transport".into())
+        .spawn(move || drop(tell.send(work(&engine))))
+        .map_err(|error| Error::io("starting a thread", error))?;
+    told.await.unwrap_or_else(|_| Err(Error::internal("the transport broke off")))
 }
 
 fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, impl stream::Stream<Item = T> + Send) {

@@ -92,8 +92,6 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
             pruned.space_reclaimed += size;
             pruned.volumes_deleted.get_or_insert_default().push(record.name);
         }
-        let reclaimed = BTreeMap::from([("reclaimed".into(), pruned.space_reclaimed.to_string())]);
-        engine.events().publish(Type::Volume, "prune", "", reclaimed);
         Ok(pruned)
     })
     .await
