@@ -20,4 +20,5 @@ pub mod seccomp;
 pub mod socket;
 pub mod time;
 pub mod tty;
+pub mod writeback;
 pub mod xattr;
