@@ -1,0 +1,13 @@
+//! Any bytes on a monitor's socket.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use runtime::protocol::{Event, Inbox};
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut inbox = Inbox::default();
+    inbox.push(bytes, Vec::new());
+    while let Ok(Some(frame)) = inbox.next() {
+        drop(Event::read(&frame));
+    }
+});
