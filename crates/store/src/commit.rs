@@ -6,7 +6,7 @@ use oci::image::{Config, History};
 
 use crate::image::{Manifest, NewImage};
 use crate::layer::{StagedLayer, piped};
-use crate::{Image, ImageId, Layer, Snapshot, Store};
+use crate::{Image, ImageId, Snapshot, Store};
 
 /// What to commit as.
 #[derive(Clone, Debug, Default)]
@@ -29,12 +29,15 @@ impl Store {
 
     fn commit_changes(&self, snapshot: &Snapshot, commit: &Commit) -> Result<ImageId> {
         let lease = self.lease();
-        let parent = commit.parent.as_ref().map(|id| self.image(id)).transpose()?;
-        let mut layers = parent.as_ref().map(|image| image.layers.clone()).unwrap_or_default();
+        let mut layers = Vec::new();
+        let mut parent = None;
+        if let Some(id) = &commit.parent {
+            layers = self.hold_image(&lease, id)?.layers;
+            parent = Some(self.image(id)?);
+        }
         if !layers.iter().map(|layer| &layer.diff_id).eq(snapshot.layers()) {
             return Err(Error::conflict("the snapshot does not stand on the parent image"));
         }
-        hold_all(&lease, &layers);
         let staged = self.stage_changes(snapshot)?;
         if let Some(staged) = &staged {
             staged.hold(&lease);
@@ -60,13 +63,6 @@ impl Store {
             return Ok(None);
         }
         piped(|writer| snapshot.pack_diff(writer), |reader| self.stage_layer(reader)).map(Some)
-    }
-}
-
-fn hold_all(lease: &crate::Lease, layers: &[Layer]) {
-    for layer in layers {
-        lease.hold(crate::lease::Held::Blob(layer.blob.digest.clone()));
-        lease.hold(crate::lease::Held::Layer(layer.diff_id.clone()));
     }
 }
 

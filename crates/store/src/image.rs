@@ -8,7 +8,7 @@ use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Entry};
-use crate::lease::Lease;
+use crate::lease::{Held, Lease};
 use crate::publish::Staged;
 use crate::{Layer, Store};
 
@@ -172,9 +172,12 @@ impl Store {
     ) -> Result<Vec<Moved>> {
         let mut entries = Vec::new();
         for image in images {
+            if image.layers.len() > LAYERS_MAX {
+                return Err(Error::invalid("max depth exceeded"));
+            }
             let (manifest, manifest_bytes) = image.manifest();
             for document in [&image.config, &manifest_bytes] {
-                lease.hold(crate::lease::Held::Blob(Digest::sha256(document)));
+                lease.hold(Held::Blob(Digest::sha256(document)));
                 staged.push(Staged::Blob(self.stage_document(document)?));
             }
             let entry =
@@ -203,6 +206,9 @@ fn enter(catalog: &mut Catalog, entries: Vec<(ImageId, Entry, Vec<Reference>)>) 
     }
     moved
 }
+
+/// Docker's limit (moby, layer/layer_store.go), well below overlayfs's 500.
+const LAYERS_MAX: usize = 125;
 
 pub(crate) fn parse_config(bytes: &[u8]) -> Result<oci::Image> {
     serde_json::from_slice(bytes).map_err(|error| Error::invalid(format!("invalid image config: {error}")))

@@ -6,9 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fault::Result;
 use oci::Digest;
 
-use crate::Store;
+use crate::catalog::Entry;
+use crate::image::no_such_image;
+use crate::{ImageId, Store};
 
 /// Keeps blobs and layers from being collected until it is dropped.
 #[derive(Debug)]
@@ -74,5 +77,22 @@ impl Store {
     /// A new lease that holds nothing yet.
     pub fn lease(&self) -> Lease {
         self.inner.leases.take()
+    }
+
+    /// Holds all of an image, so that whoever removes it meanwhile takes only its names away. `NotFound` if it is gone.
+    pub(crate) fn hold_image(&self, lease: &Lease, id: &ImageId) -> Result<Entry> {
+        let entry = self.entry(id)?;
+        lease.hold(Held::Blob(id.0.clone()));
+        lease.hold(Held::Blob(entry.manifest.digest.clone()));
+        for layer in &entry.layers {
+            lease.hold(Held::Blob(layer.blob.digest.clone()));
+            lease.hold(Held::Layer(layer.diff_id.clone()));
+        }
+        // Whatever a collection took before the lease held it, it took after the image had left the catalog.
+        self.entry(id)
+    }
+
+    fn entry(&self, id: &ImageId) -> Result<Entry> {
+        self.catalog().images.get(id).cloned().ok_or_else(|| no_such_image(id))
     }
 }

@@ -25,10 +25,10 @@ impl Store {
         let lease = self.lease();
         let catalog = self.catalog();
         let chosen = choose(&catalog, names)?;
-        let archive = Archive::plan(&catalog, &chosen)?;
-        for digest in &archive.blobs {
-            lease.hold(crate::lease::Held::Blob(digest.clone()));
+        for (id, _) in &chosen {
+            self.hold_image(&lease, id)?;
         }
+        let archive = Archive::plan(&catalog, &chosen)?;
         self.write_archive(&archive, writer).doing(|| "saving images")
     }
 

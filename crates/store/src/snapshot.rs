@@ -13,8 +13,6 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use sys::{fs, mount};
 
-use crate::image::no_such_image;
-use crate::lease::Held;
 use crate::{ImageId, Store};
 
 mod changes;
@@ -107,11 +105,10 @@ impl Store {
         check_key(key)?;
         // Until the record is in place, a lease keeps the layers.
         let lease = self.lease();
-        let layers = image.map(|id| self.layers_of(id)).transpose()?.unwrap_or_default();
-        for diff_id in &layers {
-            lease.hold(Held::Layer(diff_id.clone()));
-        }
-        self.refuse_missing(image, &layers)?;
+        let layers = match image {
+            Some(id) => self.hold_image(&lease, id)?.layers.into_iter().map(|layer| layer.diff_id).collect(),
+            None => Vec::new(),
+        };
         let record = Record { version: VERSION, driver: "overlay2".into(), image: image.cloned(), layers };
         let scratch = self.scratch("snapshot");
         self.furnish(scratch.path(), &record, durability)?;
@@ -141,18 +138,14 @@ impl Store {
         }
     }
 
-    fn layers_of(&self, image: &ImageId) -> Result<Vec<Digest>> {
-        let catalog = self.catalog();
-        let entry = catalog.images.get(image).ok_or_else(|| no_such_image(image))?;
-        Ok(entry.layers.iter().map(|layer| layer.diff_id.clone()).collect())
-    }
-
-    /// Between reading the catalog and holding its layers, the image may have been removed.
-    fn refuse_missing(&self, image: Option<&ImageId>, layers: &[Digest]) -> Result<()> {
-        for diff_id in layers {
-            if !self.has_layer(diff_id)? {
-                let image = image.map(ToString::to_string).unwrap_or_default();
-                return Err(Error::not_found(format!("image {image}: layer {diff_id} not found")));
+    /// What was made without a sync may be empty after a power loss; it is no snapshot then.
+    pub(crate) fn discard_lost_snapshots(&self) -> Result<()> {
+        for key in fs::read_dir(self.path("snapshots"))? {
+            let path = self.path("snapshots").join(&key);
+            let record = fs::read_to_string_if_exists(path.join("snapshot.json"))?.unwrap_or_default();
+            if record.trim_matches('\0').is_empty() {
+                tracing::warn!(key = %key.display(), "snapshot was lost with the power");
+                self.discard(&path)?;
             }
         }
         Ok(())

@@ -44,8 +44,7 @@ impl Store {
         }
         let lock = fs::Lock::try_acquire(root.join("lock"))?
             .ok_or_else(|| Error::unavailable("another process has it open"))?;
-        let run = sys::time::Timestamp::now().to_string();
-        discard_ingest(root, &run)?;
+        discard_ingest(root)?;
         let db = Db::open(&root.join("meta.redb"), &root.join("ingest"))?;
         let inner = Inner {
             root: root.into(),
@@ -57,6 +56,7 @@ impl Store {
         let store = Self { inner: Arc::new(inner) };
         sys::crash::point("store.open.converging");
         init_layer::ensure(&store)?;
+        store.discard_lost_snapshots()?;
         store.write_layout()?;
         store.collect()?;
         Ok(store)
@@ -102,7 +102,8 @@ impl Store {
 }
 
 /// Nobody else has the store open, so whatever lies in `ingest` has no writer any more.
-fn discard_ingest(root: &Path, run: &str) -> Result<()> {
+fn discard_ingest(root: &Path) -> Result<()> {
+    let run = sys::time::Timestamp::now();
     for name in fs::read_dir(root.join("ingest"))? {
         let gone = format!("{run}-{}", name.to_string_lossy());
         fs::rename(root.join("ingest").join(&name), root.join("trash").join(gone))?;

@@ -46,3 +46,20 @@ fn too_many_files_leave_nothing() {
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
     check(&tar(&files));
 }
+
+/// The database cannot grow: names stay as they were, and go on once there is room.
+#[test]
+fn a_name_that_cannot_be_stored_is_not_there() {
+    let (_mount, path) = small();
+    let store = Store::open(&path).unwrap();
+    let base = import(&store, &root(), "base");
+    std::fs::write(path.join("filler"), vec![7; 8 << 20]).unwrap_err();
+    let tag = |number: u32| store.tag(&base, &format!("base:{number:0100}").parse().unwrap());
+    let failed = (0..10_000).find(|number| tag(*number).is_err()).unwrap();
+    assert_eq!(store.images().unwrap()[0].tags.len() as u32, failed + 1);
+    std::fs::remove_file(path.join("filler")).unwrap();
+    tag(failed).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.images().unwrap()[0].tags.len() as u32, failed + 2);
+}

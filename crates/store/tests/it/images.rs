@@ -217,3 +217,46 @@ fn foreign_tools_find_an_oci_layout() {
     assert!(content.join("oci-layout").exists());
     assert!(content.join("blobs/sha256").join(index.manifests[0].digest.hex()).exists());
 }
+
+#[test]
+fn images_come_and_go_while_others_collect() {
+    let (folder, store) = store();
+    let busy = |thread: usize| {
+        for round in 0..15 {
+            // Neighbours share every second layer.
+            let content = format!("{}", (thread / 2) * 100 + round);
+            let tag = format!("t{thread}:r{round}");
+            let id = import(&store, &tar(&[("file", content.as_bytes())]), &tag);
+            let key = format!("s{thread}");
+            let snapshot = store.snapshot_create(&key, Some(&id)).unwrap();
+            let commit =
+                Commit { parent: Some(id), reference: Some(name(&format!("c{tag}"))), ..Commit::default() };
+            std::fs::write(snapshot.upper().join("new"), &tag).unwrap();
+            store.commit(&snapshot, &commit).unwrap();
+            store.snapshot_remove(&key).unwrap();
+            remove(&store, &format!("c{tag}")).unwrap();
+            remove(&store, &tag).unwrap();
+            store.collect().unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || busy(thread));
+        }
+    });
+    assert_eq!(store.verify().unwrap(), []);
+    assert!(store.images().unwrap().is_empty());
+    assert_eq!(count(folder.path()), (0, 0));
+}
+
+#[test]
+fn too_many_layers_are_refused() {
+    let (_folder, store) = store();
+    let layers: Vec<Vec<u8>> = (0..126).map(|number| tar(&[("a", format!("{number}").as_bytes())])).collect();
+    let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+    let load =
+        |layers: &[&[u8]]| store.load(crate::make::docker_archive("a:1", layers).as_slice(), &mut |_| ());
+    assert_eq!(load(&layers).unwrap_err().to_string(), "max depth exceeded");
+    let id = load(&layers[1..]).unwrap()[0].id.clone();
+    store.snapshot_create("one", Some(&id)).unwrap().mount(store::MountOptions::default()).unwrap();
+}

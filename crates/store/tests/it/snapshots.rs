@@ -232,3 +232,15 @@ fn removing_is_at_once_and_may_be_repeated() {
     drop(mounted);
     store.sweep().unwrap();
 }
+
+#[test]
+fn a_snapshot_lost_with_the_power_is_gone_after_opening() {
+    let (folder, store) = store();
+    store.snapshot_create_volatile("lost", None).unwrap();
+    store.snapshot_create("kept", None).unwrap();
+    drop(store);
+    fs::write(folder.path().join("store/snapshots/lost/snapshot.json"), b"").unwrap();
+    let store = crate::make::reopen(folder.path());
+    assert_eq!(store.snapshot("lost").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(store.snapshots().unwrap().len(), 1);
+}
