@@ -6,6 +6,7 @@
 
 pub mod cgroup_bpf;
 pub mod crash;
+pub mod family;
 pub mod fs;
 pub mod identity;
 pub mod inherited;

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use fault::{Call, Result};
@@ -43,6 +43,19 @@ pub struct Peer {
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
+}
+
+/// A descriptor that our parent left open for us at a number that both know; it closes on exec from now on. Call once
+/// for each number, before anything else is opened.
+pub fn inherited(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_GETFD on a number that is not open fails with EBADF and touches nothing.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error()).call(|| format!("descriptor {number}"));
+    }
+    // SAFETY: the number is open (checked above), and by contract with our parent nobody else here owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).call(|| "fcntl F_SETFD")?;
+    Ok(fd)
 }
 
 /// Two connected sockets.
