@@ -1,3 +1,51 @@
-//! (being written)
+//! `kogged`, the daemon: settings, wiring, signals. Under the name `dockerd` it has Docker's paths and takes its flags.
+//!
+//! ```text
+//! argv, daemon.json --> Settings --> lock, pid file, sockets --> Engine::open --> http::serve, until a signal
+//! ```
+//!
+//! Containers outlive it: at its end nothing is stopped but the daemon.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod command_line;
+mod config_file;
+mod daemon;
+mod ending;
+mod host;
+mod http;
+mod listen;
+mod log;
+mod options;
+mod pid_file;
+mod settings;
+
+use std::process::ExitCode;
+
+use command_line::Wish;
+use settings::Persona;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let persona = Persona::of(words.next().as_deref());
+    let settings = match command_line::parse(persona, words) {
+        Ok(Wish::Run(settings)) => settings,
+        Ok(Wish::Print(text)) => return say(&text),
+        Err(error) => return fail(&error),
+    };
+    match daemon::run(*settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "help and version go to standard output")]
+fn say(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not be open yet")]
+fn fail(error: &fault::Error) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}

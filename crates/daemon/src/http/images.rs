@@ -1,0 +1,150 @@
+//! Images: lists, names, transport as archives; making them from trees and containers.
+
+use api::image::ListOptions;
+use api::progress::Message;
+use bytes::Bytes;
+use engine::image;
+use fault::{Error, Result};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use hyper::StatusCode;
+use hyper::body::Body as _;
+use oci::Reference;
+
+use super::answer::{self, Answer};
+use super::request::Request;
+
+pub(crate) async fn list(request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let options = ListOptions {
+        all: query.flag("all"),
+        digests: query.flag("digests"),
+        shared_size: query.flag("shared-size"),
+        filters: query.filters()?,
+    };
+    request.ok(&image::list(&request.door.engine, options).await?)
+}
+
+pub(crate) async fn inspect(request: Request) -> Result<Answer> {
+    request.ok(&image::inspect(&request.door.engine, &request.name).await?)
+}
+
+pub(crate) async fn history(request: Request) -> Result<Answer> {
+    request.ok(&image::history(&request.door.engine, &request.name).await?)
+}
+
+pub(crate) async fn tag(request: Request) -> Result<Answer> {
+    let (repo, tag) = (request.query.text("repo"), request.query.text("tag"));
+    let Some(reference) = reference(repo, tag)? else {
+        return Err(Error::invalid("invalid reference format"));
+    };
+    if reference.familiar().starts_with("sha256:") {
+        return Err(Error::invalid("refusing to create an ambiguous tag using digest algorithm as name"));
+    }
+    image::tag(&request.door.engine, &request.name, &reference).await?;
+    Ok(answer::empty(StatusCode::CREATED).into())
+}
+
+pub(crate) async fn remove(request: Request) -> Result<Answer> {
+    if request.name.trim().is_empty() {
+        return Err(Error::invalid("image name cannot be blank"));
+    }
+    let (force, prune) = (request.query.flag("force"), !request.query.flag("noprune"));
+    request.ok(&image::remove(&request.door.engine, &request.name, force, prune).await?)
+}
+
+pub(crate) async fn save(request: Request) -> Result<Answer> {
+    let names = if request.name.is_empty() {
+        request.query.all("names").map(str::to_owned).collect()
+    } else {
+        vec![request.name.clone()]
+    };
+    let parts = image::save(&request.door.engine, names).await?;
+    Ok(answer::stream(answer::TAR, parts).into())
+}
+
+pub(crate) async fn load(request: Request) -> Result<Answer> {
+    let quiet = request.query.flag_or("quiet", true);
+    let engine = request.door.engine.clone();
+    progress(image::load(&engine, request.into_stream().boxed(), quiet).await?)
+}
+
+/// Pull and import share one path, told apart by the query.
+pub(crate) async fn create(request: Request) -> Result<Answer> {
+    match request.query.given("fromImage") {
+        Some(name) => Err(pull(name, request.query.text("tag"))),
+        None => import(request).await,
+    }
+}
+
+fn pull(name: &str, tag: &str) -> Error {
+    match reference(name.trim_end_matches(':'), tag) {
+        Err(error) => error,
+        Ok(reference) => {
+            let name = reference.map(|reference| reference.familiar()).unwrap_or_default();
+            Error::unsupported(format!("pulling {name} from a registry; `load` or `import` it instead"))
+        }
+    }
+}
+
+async fn import(request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let source = query.text("fromSrc").to_owned();
+    if source != "-" {
+        return Err(Error::unsupported(format!("importing from {source}; send the archive instead")));
+    }
+    let message = match query.given("message") {
+        Some(message) => message.to_owned(),
+        None => format!("Imported from {source}"),
+    };
+    let wanted = image::Import {
+        reference: reference(query.text("repo"), query.text("tag"))?,
+        message,
+        changes: query.all("changes").map(str::to_owned).collect(),
+        platform: query.given("platform").map(str::to_owned),
+    };
+    let engine = request.door.engine.clone();
+    progress(image::import(&engine, wanted, request.into_stream().boxed()).await?)
+}
+
+pub(crate) async fn commit(mut request: Request) -> Result<Answer> {
+    let config =
+        if request.body.is_end_stream() { None } else { Some(api::from_value(request.json_value().await?)?) };
+    let query = &request.query;
+    // Only to refuse a bad name before the container is looked at.
+    reference(query.text("repo"), query.text("tag"))?;
+    let wanted = api::container::Commit {
+        container: query.text("container").to_owned(),
+        repo: query.text("repo").to_owned(),
+        tag: query.text("tag").to_owned(),
+        comment: query.text("comment").to_owned(),
+        author: query.text("author").to_owned(),
+        pause: query.flag_or("pause", true),
+        changes: query.all("changes").map(str::to_owned).collect(),
+        config,
+    };
+    let id = image::commit(&request.door.engine, wanted).await?;
+    Ok(request.answer(StatusCode::CREATED, &api::exec::Created { id }))
+}
+
+pub(crate) async fn prune(request: Request) -> Result<Answer> {
+    request.ok(&engine::prune::images(&request.door.engine, request.query.filters()?).await?)
+}
+
+/// A name from its two parts, `latest` if there is no tag; `None` without a repository.
+fn reference(repo: &str, tag: &str) -> Result<Option<Reference>> {
+    if repo.is_empty() {
+        return Ok(None);
+    }
+    let reference = Reference::parse(repo)?;
+    Ok(Some(match tag {
+        "" => reference.with_default_tag(),
+        digest if digest.contains(':') => reference.with_digest(digest.parse()?),
+        tag => reference.with_tag(tag)?,
+    }))
+}
+
+fn progress(messages: BoxStream<'static, Message>) -> Result<Answer> {
+    let lines = messages.map(|message| Ok(Bytes::from(answer::line(&message))));
+    Ok(answer::stream(answer::JSON, lines).into())
+}

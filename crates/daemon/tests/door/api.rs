@@ -1,0 +1,190 @@
+//! The door of a real daemon, spoken to with raw bytes over its unix socket.
+
+use crate::common::{self, Daemon};
+
+#[test]
+fn ping_says_ok_and_who_we_are() {
+    let daemon = Daemon::start();
+    insta::assert_snapshot!(daemon.ask("GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"), @"
+    HTTP/1.1 200 OK
+    content-type: text/plain; charset=utf-8
+    cache-control: no-cache, no-store, must-revalidate
+    pragma: no-cache
+    swarm: inactive
+    api-version: 1.51
+    docker-experimental: false
+    ostype: linux
+    server: Kogge/0.1.0 (linux)
+    connection: close
+    content-length: 2
+
+    OK
+    ");
+    insta::assert_snapshot!(daemon.ask("HEAD /v1.41/_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"), @"
+    HTTP/1.1 200 OK
+    content-type: text/plain; charset=utf-8
+    cache-control: no-cache, no-store, must-revalidate
+    pragma: no-cache
+    swarm: inactive
+    content-length: 0
+    api-version: 1.51
+    docker-experimental: false
+    ostype: linux
+    server: Kogge/0.1.0 (linux)
+    connection: close
+    ");
+}
+
+#[test]
+fn versions_out_of_range_are_refused_in_dockers_words() {
+    let daemon = Daemon::start();
+    let cases = ["/v1.60/info", "/v1.23/info", "/v1.12/info", "/v1.60/nowhere", "/nowhere", "/v2x/info"];
+    insta::assert_snapshot!(daemon.get_all(&cases), @r#"
+    GET /v1.60/info: 400 {"message":"client version 1.60 is too new. Maximum supported API version is 1.51"}
+    GET /v1.23/info: 400 client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version
+    GET /v1.12/info: 400 client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version
+    GET /v1.60/nowhere: 404 {"message":"page not found"}
+    GET /nowhere: 404 {"message":"page not found"}
+    GET /v2x/info: 404 {"message":"page not found"}
+    "#);
+}
+
+#[test]
+fn bad_bodies_are_refused_in_dockers_words() {
+    let daemon = Daemon::start();
+    let create =
+        |kind: &str, body: &str| daemon.send("POST", "/containers/create", &[("Content-Type", kind)], body);
+    let json = "application/json";
+    let answers = [
+        create("text/plain", "{}"),
+        create("", "{}"),
+        create(json, ""),
+        create(json, "{invalid"),
+        create(json, r#"{"Image":"a"} trailing"#),
+        create(json, "{}"),
+        create(json, r#"{"Image":5}"#),
+        daemon.send("POST", "/containers/x/start", &[], "{\"HostConfig\":{}}"),
+        daemon.send("POST", "/containers/x/exec", &[("Content-Type", json)], "{}"),
+    ];
+    insta::assert_snapshot!(answers.join("\n"), @r#"
+    400 {"message":"unsupported Content-Type header (text/plain): must be 'application/json'"}
+    400 {"message":"malformed Content-Type header (): mime: no media type"}
+    400 {"message":"invalid JSON: got EOF while reading request body"}
+    400 {"message":"invalid JSON: invalid character 'i' looking for beginning of object key string"}
+    400 {"message":"unexpected content after JSON"}
+    400 {"message":"config cannot be empty in order to create a container"}
+    400 {"message":"invalid JSON: invalid type: integer `5`, expected a string"}
+    400 {"message":"starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"}
+    400 {"message":"No exec command specified"}
+    "#);
+}
+
+#[test]
+fn bad_queries_are_refused_in_dockers_words() {
+    let daemon = Daemon::start();
+    insta::assert_snapshot!(
+        daemon.get_all(&[
+            "/containers/json?limit=ten",
+            "/containers/json?filters=[]",
+            "/containers/x/logs",
+            "/containers/x/archive",
+            "/events?since=9&until=5",
+            "/system/df?type=cake",
+        ]), @r#"
+    GET /containers/json?limit=ten: 400 {"message":"strconv.Atoi: parsing \"ten\": invalid syntax"}
+    GET /containers/json?filters=[]: 400 {"message":"invalid filter"}
+    GET /containers/x/logs: 400 {"message":"Bad parameters: you must choose at least one stream"}
+    GET /containers/x/archive: 400 {"message":"bad parameter: pathcannot be empty"}
+    GET /events?since=9&until=5: 400 {"message":"`since` time (9) cannot be after `until` time (5)"}
+    GET /system/df?type=cake: 400 {"message":"unknown object type: cake"}
+    "#);
+    assert_eq!(
+        daemon.send("POST", "/containers/x/resize?h=a&w=1", &[], ""),
+        r#"400 {"message":"invalid resize height \"a\": invalid syntax"}"#
+    );
+    assert_eq!(
+        daemon.send("POST", "/containers/x/wait?condition=soon", &[], ""),
+        r#"400 {"message":"invalid condition: \"soon\""}"#
+    );
+}
+
+#[test]
+fn what_is_not_built_says_so() {
+    let daemon = Daemon::start();
+    let post = |path: &str| format!("POST {path}: {}", daemon.send("POST", path, &[], ""));
+    let answers = [
+        daemon.get_all(&[
+            "/swarm",
+            "/services",
+            "/nodes",
+            "/plugins",
+            "/distribution/a/json",
+            "/images/search",
+        ]),
+        post("/swarm/init"),
+        post("/swarm/leave"),
+        post("/networks/create"),
+        post("/images/create?fromImage=missing&tag=latest"),
+        post("/images/create?fromImage=UPPER"),
+        post("/build"),
+        post("/session"),
+        post("/auth"),
+        post("/networks/prune"),
+    ];
+    insta::assert_snapshot!(answers.join("\n"), @r#"
+    GET /swarm: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
+    GET /services: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
+    GET /nodes: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
+    GET /plugins: 200 []
+    GET /distribution/a/json: 501 {"message":"not supported: asking a registry about an image"}
+    GET /images/search: 501 {"message":"not supported: searching a registry"}
+    POST /swarm/init: 501 {"message":"not supported: swarm mode"}
+    POST /swarm/leave: 503 {"message":"This node is not part of a swarm"}
+    POST /networks/create: 501 {"message":"not supported: creating networks"}
+    POST /images/create?fromImage=missing&tag=latest: 501 {"message":"not supported: pulling missing:latest from a registry; `load` or `import` it instead"}
+    POST /images/create?fromImage=UPPER: 400 {"message":"invalid reference format: repository name (library/UPPER) must be lowercase"}
+    POST /build: 501 {"message":"not supported: building images"}
+    POST /session: 501 {"message":"not supported: sessions of a builder"}
+    POST /auth: 501 {"message":"not supported: logging in to a registry"}
+    POST /networks/prune: 200 {"NetworksDeleted":null}
+    "#);
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let daemon = Daemon::start();
+    let answers = daemon.ask(
+        "GET /containers/json HTTP/1.1\r\nHost: d\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+    );
+    assert!(
+        answers.starts_with("HTTP/1.1 200 OK") && answers.contains("HTTP/1.1 404 Not Found"),
+        "{answers}"
+    );
+}
+
+#[test]
+fn a_refused_takeover_is_an_ordinary_answer_even_after_a_half_close() {
+    let daemon = Daemon::start();
+    for extra in ["", "Upgrade: tcp\r\nConnection: Upgrade\r\n"] {
+        let answer = daemon.ask(&format!(
+            "POST /containers/missing/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\n{extra}\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
+        assert!(answer.contains("No such container: missing"), "{answer}");
+    }
+}
+
+#[test]
+fn events_send_their_head_at_once_and_end_with_the_daemon() {
+    let mut daemon = Daemon::start();
+    let mut stream = daemon.open("GET /events HTTP/1.1\r\nHost: d\r\n\r\n");
+    assert!(common::read_head(&mut stream).contains("content-type: application/json"));
+    daemon.stop();
+    common::read_rest(&mut stream);
+}
+
+#[test]
+fn options_are_answered() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.send("OPTIONS", "/anything", &[], ""), "200 ");
+}

@@ -1,0 +1,53 @@
+//! The daemon as a process: its lock, its files, its signals, its names.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::common::{Daemon, tool};
+
+#[test]
+fn it_cleans_up_after_itself() {
+    let mut daemon = Daemon::start();
+    let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    assert!(daemon.pid_file().exists());
+    assert!(daemon.stop().success());
+    assert!(!daemon.socket().exists() && !daemon.pid_file().exists());
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_is_refused() {
+    let daemon = Daemon::start();
+    let rival = daemon.rival();
+    assert_eq!(rival.status.code(), Some(1));
+    let message = String::from_utf8(rival.stderr).unwrap();
+    assert!(message.contains("another daemon is running on the data root"), "{message}");
+    assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK", "the first one goes on");
+}
+
+#[test]
+fn a_reload_does_not_end_it() {
+    let mut daemon = Daemon::start();
+    daemon.signal("-HUP");
+    assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn unknown_flags_are_refused_under_either_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let dockerd = folder.path().join("dockerd");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kogged"), &dockerd).unwrap();
+    for (program, name) in [(env!("CARGO_BIN_EXE_kogged"), "kogged"), (dockerd.to_str().unwrap(), "dockerd")]
+    {
+        let output = tool(program).arg("--nonsense").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(message, format!("unknown flag: --nonsense\nSee '{name} --help'.\n"));
+    }
+}
+
+#[test]
+fn it_listens_on_tcp_too() {
+    let daemon = Daemon::start_with(&["-H", "tcp://127.0.0.1:0"]);
+    assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK");
+}
