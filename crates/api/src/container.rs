@@ -306,16 +306,16 @@ pub struct WaitError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Top {
-    pub titles: Vec<String>,
     pub processes: Vec<Vec<String>>,
+    pub titles: Vec<String>,
 }
 
 /// A path that differs from the image: `Kind` 0 is modified, 1 added, 2 deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Change {
-    pub path: String,
     pub kind: u8,
+    pub path: String,
 }
 
 /// The `X-Docker-Container-Path-Stat` header, as JSON in base 64.

@@ -61,7 +61,7 @@ pub struct Message {
     pub action: String,
     #[serde(rename = "Actor")]
     pub actor: Actor,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
     /// Unix seconds.
     pub time: i64,

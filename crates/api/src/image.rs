@@ -33,7 +33,6 @@ pub struct Inspect {
     pub created: Option<String>,
     pub docker_version: String,
     pub author: String,
-    pub config: Config,
     pub architecture: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub variant: String,
@@ -45,38 +44,44 @@ pub struct Inspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: Metadata,
+    pub config: Config,
 }
 
-/// What an image says of the containers made from it.
+/// What an image says of the containers made from it. Docker writes it by name, the empty ones of its older fields
+/// included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Config {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<String, Empty>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmd: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub volumes: BTreeMap<String, Empty>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub working_dir: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub stop_signal: String,
     #[serde(skip_serializing_if = "crate::is_false")]
     pub args_escaped: bool,
+    pub cmd: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(serialize_with = "null_if_empty")]
+    pub env: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<crate::container::Healthcheck>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "null_if_empty")]
+    pub labels: BTreeMap<String, String>,
     pub on_build: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    pub user: String,
+    #[serde(serialize_with = "null_if_empty")]
+    pub volumes: BTreeMap<String, Empty>,
+    pub working_dir: String,
+}
+
+/// As Go writes a list or map that was never made.
+fn null_if_empty<T, S>(collection: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Default + PartialEq + Serialize,
+    S: serde::Serializer,
+{
+    Some(collection).filter(|collection| **collection != T::default()).serialize(serializer)
 }
 
 /// The value of a map that is used as a set.
@@ -108,13 +113,13 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct HistoryRow {
-    pub id: String,
+    pub comment: String,
     /// Unix seconds.
     pub created: i64,
     pub created_by: String,
-    pub tags: Option<Vec<String>>,
+    pub id: String,
     pub size: i64,
-    pub comment: String,
+    pub tags: Option<Vec<String>>,
 }
 
 /// One thing that a removal did.
@@ -141,4 +146,17 @@ pub struct ListOptions {
     pub digests: bool,
     pub shared_size: bool,
     pub filters: crate::filters::Filters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_configuration_has_dockers_empty_fields() {
+        assert_eq!(
+            serde_json::to_string(&Config::default()).unwrap(),
+            r#"{"Cmd":null,"Entrypoint":null,"Env":null,"Labels":null,"OnBuild":null,"User":"","Volumes":null,"WorkingDir":""}"#
+        );
+    }
 }

@@ -9,6 +9,10 @@ use crate::is_zero;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stats {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
     pub read: String,
     pub preread: String,
     pub pids_stats: Pids,
@@ -18,8 +22,6 @@ pub struct Stats {
     pub cpu_stats: Cpu,
     pub precpu_stats: Cpu,
     pub memory_stats: Memory,
-    pub name: String,
-    pub id: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, Network>,
 }

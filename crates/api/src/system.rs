@@ -36,6 +36,7 @@ pub struct PlatformName {
 pub struct Component {
     pub name: String,
     pub version: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
 }
 
