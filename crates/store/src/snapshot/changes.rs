@@ -1,9 +1,10 @@
 //! What a writable layer changes in the layers below it, as `docker diff` tells it.
 //!
-//! Upper and lower trees are walked together, directory by directory, by handles: what a running container renames
-//! meanwhile leads nowhere else. A directory counts as modified when something in it changed.
+//! Upper and lower trees are walked together, directory by directory, each opened beneath its root without following a
+//! link: what a running container renames meanwhile leads nowhere else. A directory counts as modified when something in
+//! it changed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -28,96 +29,117 @@ pub enum ChangeKind {
 
 /// Compares; `lowers` uppermost first.
 pub(crate) fn list(upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>> {
-    let upper = fs::open_at(fs::open_dir(upper)?, ".", &fs::OpenHow::DIRECTORY)?;
-    let lowers = lowers.iter().map(fs::open_dir).collect::<Result<Vec<_>>>()?;
-    let mut changes = Vec::new();
-    compare(&upper, &Lower { dirs: lowers }, Path::new("/"), Below::Seen, &mut changes)?;
-    changes.sort();
-    Ok(changes)
+    let roots = lowers.iter().map(fs::open_dir).collect::<Result<Vec<_>>>()?;
+    let trees = Trees { upper: fs::open_dir(upper)?, lowers: roots };
+    let all = (0..lowers.len()).collect();
+    let mut found = BTreeMap::new();
+    let mut pending = vec![Folder { path: PathBuf::new(), lowers: all, is_opaque: false }];
+    while let Some(folder) = pending.pop() {
+        trees.compare(&folder, &mut found, &mut pending)?;
+    }
+    let absolute = |(path, kind)| Change { path: Path::new("/").join(path), kind };
+    Ok(found.into_iter().map(absolute).collect())
 }
 
 /// The sizes of all regular files, hard links once.
 pub(crate) fn tree_size(root: &Path) -> Result<u64> {
-    size_of(&fs::open_dir(root)?, &mut HashSet::new())
+    let root = fs::open_dir(root)?;
+    let (mut size, mut seen) = (0, HashSet::new());
+    let mut pending = vec![PathBuf::new()];
+    while let Some(path) = pending.pop() {
+        let Some(dir) = open_folder(&root, &path)? else { continue };
+        for (name, stat) in entries(&dir)? {
+            if stat.is_dir() {
+                pending.push(path.join(name));
+            } else if stat.is_file() && seen.insert((stat.dev, stat.ino)) {
+                size += stat.size;
+            }
+        }
+    }
+    Ok(size)
 }
 
-/// The directories that lie below one directory, uppermost first: those that are seen through it.
-struct Lower {
-    dirs: Vec<OwnedFd>,
+/// By path, relative to the root.
+type Found = BTreeMap<PathBuf, ChangeKind>;
+
+struct Trees {
+    upper: OwnedFd,
+    /// Uppermost first.
+    lowers: Vec<OwnedFd>,
 }
 
-/// Whether the directories below show through.
-#[derive(Clone, Copy, PartialEq)]
-enum Below {
-    Seen,
-    /// The upper directory is opaque.
-    Hidden,
+/// A directory of the upper tree that is still to be compared. It is known by its path, not by a handle: trees are as
+/// deep as a container makes them.
+struct Folder {
+    path: PathBuf,
+    /// The lower trees whose directory of that path would be seen through it.
+    lowers: Vec<usize>,
+    /// What lies below is hidden.
+    is_opaque: bool,
 }
 
 /// What a name was before.
 enum Before {
     Nothing,
     File(fs::Stat),
-    Directory(fs::Stat, Lower),
+    /// With the lower trees that make it up.
+    Directory(fs::Stat, Vec<usize>),
 }
 
-/// Compares one directory; true if anything in it changed.
-fn compare(
-    upper: &OwnedFd,
-    lower: &Lower,
-    path: &Path,
-    below: Below,
-    changes: &mut Vec<Change>,
-) -> Result<bool> {
-    let before = changes.len();
-    let mut names = HashSet::new();
-    for entry in fs::read_dir_at(upper, ".")? {
-        // Gone since we read the directory: as if it had been gone before.
-        let Some(stat) = fs::stat_at_if_exists(upper, &entry.name)? else { continue };
-        compare_entry(upper, lower, &entry.name, &stat, &path.join(&entry.name), changes)?;
-        names.insert(entry.name);
-    }
-    if below == Below::Hidden {
-        for name in lower.names()?.difference(&names) {
-            changes.push(Change { path: path.join(name), kind: ChangeKind::Deleted });
+impl Trees {
+    fn compare(&self, folder: &Folder, found: &mut Found, pending: &mut Vec<Folder>) -> Result<()> {
+        let Some(upper) = open_folder(&self.upper, &folder.path)? else { return Ok(()) };
+        let lower = self.lower(folder)?;
+        let mut names = HashSet::new();
+        for (name, stat) in entries(&upper)? {
+            let path = folder.path.join(&name);
+            let before = lower.look_up(&name)?;
+            if let Some(kind) = kind_of(&before, &stat) {
+                add(found, &path, kind);
+            }
+            if stat.is_dir() {
+                let is_opaque = is_opaque(&upper, &name)?;
+                let lowers = if let Before::Directory(_, lowers) = before { lowers } else { Vec::new() };
+                pending.push(Folder { path, lowers, is_opaque });
+            }
+            names.insert(name);
         }
-    }
-    Ok(changes.len() > before)
-}
-
-fn compare_entry(
-    upper: &OwnedFd,
-    lower: &Lower,
-    name: &OsStr,
-    stat: &fs::Stat,
-    path: &Path,
-    changes: &mut Vec<Change>,
-) -> Result<()> {
-    let before = lower.look_up(name)?;
-    if is_whiteout(stat) {
-        if !matches!(before, Before::Nothing) {
-            changes.push(Change { path: path.into(), kind: ChangeKind::Deleted });
+        if folder.is_opaque {
+            for name in lower.names()?.difference(&names) {
+                add(found, &folder.path.join(name), ChangeKind::Deleted);
+            }
         }
-        return Ok(());
+        Ok(())
     }
-    if !stat.is_dir() {
-        changes.extend(kind_of(&before, stat, false).map(|kind| Change { path: path.into(), kind }));
-        return Ok(());
+
+    fn lower(&self, folder: &Folder) -> Result<Lower> {
+        let mut dirs = Vec::new();
+        for index in &folder.lowers {
+            let dir = open_folder(&self.lowers[*index], &folder.path)?;
+            dirs.extend(dir.map(|dir| (*index, dir)));
+        }
+        Ok(Lower { dirs })
     }
-    let Some(dir) = open_dir_at(upper, name)? else { return Ok(()) };
-    let below = if is_opaque(upper, name)? { Below::Hidden } else { Below::Seen };
-    let empty = Lower { dirs: Vec::new() };
-    let inner = if let Before::Directory(_, inner) = &before { inner } else { &empty };
-    let changed = compare(&dir, inner, path, below, changes)?;
-    changes.extend(kind_of(&before, stat, changed).map(|kind| Change { path: path.into(), kind }));
-    Ok(())
 }
 
-/// `None` if it is what it was.
-fn kind_of(before: &Before, now: &fs::Stat, inside_changed: bool) -> Option<ChangeKind> {
+/// A change in a directory is a change of the directory.
+fn add(found: &mut Found, path: &Path, kind: ChangeKind) {
+    found.insert(path.into(), kind);
+    for above in path.ancestors().skip(1).filter(|above| *above != Path::new("")) {
+        if found.contains_key(above) {
+            break;
+        }
+        found.insert(above.into(), ChangeKind::Modified);
+    }
+}
+
+/// `None` if it is what it was. What changes inside a directory is not looked at.
+fn kind_of(before: &Before, now: &fs::Stat) -> Option<ChangeKind> {
     match before {
+        Before::Nothing if is_whiteout(now) => None,
+        _ if is_whiteout(now) => Some(ChangeKind::Deleted),
         Before::Nothing => Some(ChangeKind::Added),
-        Before::Directory(was, _) if now.is_dir() && !inside_changed && same_owner(was, now) => None,
+        Before::Directory(was, _) if now.is_dir() && same_owner(was, now) => None,
         Before::File(was) if !now.is_dir() && same_owner(was, now) && same_content(was, now) => None,
         _ => Some(ChangeKind::Modified),
     }
@@ -132,12 +154,17 @@ fn same_content(one: &fs::Stat, other: &fs::Stat) -> bool {
     one.size == other.size && one.mtime == other.mtime
 }
 
+/// The directories that lie below one directory, uppermost first, each with its tree's place.
+struct Lower {
+    dirs: Vec<(usize, OwnedFd)>,
+}
+
 impl Lower {
     /// What `name` is when only these directories are seen.
     fn look_up(&self, name: &OsStr) -> Result<Before> {
-        let mut dirs = Vec::new();
+        let mut lowers = Vec::new();
         let mut found = None;
-        for dir in &self.dirs {
+        for (index, dir) in &self.dirs {
             let Some(stat) = fs::stat_at_if_exists(dir, name)? else { continue };
             if is_whiteout(&stat) {
                 break;
@@ -149,23 +176,22 @@ impl Lower {
                 break;
             }
             found.get_or_insert(stat);
-            dirs.extend(open_dir_at(dir, name)?);
+            lowers.push(*index);
             if is_opaque(dir, name)? {
                 break;
             }
         }
-        Ok(found.map_or(Before::Nothing, |stat| Before::Directory(stat, Self { dirs })))
+        Ok(found.map_or(Before::Nothing, |stat| Before::Directory(stat, lowers)))
     }
 
     /// All names that are seen.
     fn names(&self) -> Result<HashSet<OsString>> {
         let mut names = HashSet::new();
         let mut hidden = HashSet::new();
-        for dir in &self.dirs {
-            for entry in fs::read_dir_at(dir, ".")? {
-                let stat = fs::stat_at(dir, &entry.name)?;
-                if hidden.insert(entry.name.clone()) && !is_whiteout(&stat) {
-                    names.insert(entry.name);
+        for (_, dir) in &self.dirs {
+            for (name, stat) in entries(dir)? {
+                if hidden.insert(name.clone()) && !is_whiteout(&stat) {
+                    names.insert(name);
                 }
             }
         }
@@ -183,30 +209,26 @@ fn is_opaque(dir: &OwnedFd, name: &OsStr) -> Result<bool> {
     Ok(xattr::get_at(dir, name, "trusted.overlay.opaque")?.is_some_and(|value| value == b"y"))
 }
 
+/// What is in a directory; what goes while we look is left out.
+fn entries(dir: &OwnedFd) -> Result<Vec<(OsString, fs::Stat)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir_at(dir, ".")? {
+        let stat = fs::stat_at_if_exists(dir, &entry.name)?;
+        entries.extend(stat.map(|stat| (entry.name, stat)));
+    }
+    Ok(entries)
+}
+
 /// `None` if it went meanwhile, or became something else.
-fn open_dir_at(dir: &OwnedFd, name: &OsStr) -> Result<Option<OwnedFd>> {
-    match fs::open_at(dir, name, &fs::OpenHow { no_follow: true, ..fs::OpenHow::DIRECTORY }) {
+fn open_folder(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>> {
+    match fs::open_beneath(root, path, &fs::OpenHow { no_links: true, ..fs::OpenHow::DIRECTORY }) {
         Ok(dir) => Ok(Some(dir)),
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(ENOTDIR) => Ok(None),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) if matches!(error.errno(), Some(ENOTDIR | ELOOP)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn size_of(dir: &OwnedFd, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
-    let mut size = 0;
-    for entry in fs::read_dir_at(dir, ".")? {
-        let Some(stat) = fs::stat_at_if_exists(dir, &entry.name)? else { continue };
-        if stat.is_file() && seen.insert((stat.dev, stat.ino)) {
-            size += stat.size;
-        }
-        if stat.is_dir()
-            && let Some(inner) = open_dir_at(dir, &entry.name)?
-        {
-            size += size_of(&inner, seen)?;
-        }
-    }
-    Ok(size)
-}
-
-/// The errno of opening what is no directory as one.
+/// The errno of opening what is no directory as one, and of a link where none is allowed.
 const ENOTDIR: i32 = 20;
+const ELOOP: i32 = 40;

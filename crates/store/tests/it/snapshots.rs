@@ -244,3 +244,23 @@ fn a_snapshot_lost_with_the_power_is_gone_after_opening() {
     assert_eq!(store.snapshot("lost").unwrap_err().kind(), Kind::NotFound);
     assert_eq!(store.snapshots().unwrap().len(), 1);
 }
+
+#[test]
+fn a_very_deep_tree_is_walked_or_refused_but_never_too_much() {
+    let (_folder, store) = store();
+    let snapshot = store.snapshot_create("one", None).unwrap();
+    let deep: PathBuf = std::iter::repeat_n("d", 1800).collect();
+    fs::create_dir_all(snapshot.upper().join(&deep)).unwrap();
+    fs::write(snapshot.upper().join(&deep).join("file"), b"12345").unwrap();
+    assert_eq!(snapshot.size_rw().unwrap(), 5);
+    assert_eq!(snapshot.changes().unwrap().len(), 1801);
+    // Deeper than a path can say: made by a process that changes into each.
+    let mut dir = sys::fs::open_dir(snapshot.upper().join(&deep)).unwrap();
+    for _ in 0..2000 {
+        sys::fs::mkdir_at(&dir, "d", 0o755).unwrap();
+        dir = sys::fs::open_at(&dir, "d", &sys::fs::OpenHow::DIRECTORY).unwrap();
+    }
+    assert_eq!(snapshot.changes().unwrap_err().errno(), Some(36));
+    store.snapshot_remove("one").unwrap();
+    store.sweep().unwrap();
+}
