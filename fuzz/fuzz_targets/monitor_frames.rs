@@ -7,7 +7,7 @@ use runtime::protocol::{Event, Inbox};
 fuzz_target!(|bytes: &[u8]| {
     let mut inbox = Inbox::default();
     inbox.push(bytes, Vec::new());
-    while let Ok(Some(frame)) = inbox.next() {
+    while let Ok(Some(frame)) = inbox.next_frame() {
         drop(Event::read(&frame));
     }
 });

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|text: &[u8]| {
     if let Ok(profile) = runtime::defaults::seccomp_profile(text, &[]) {
         drop(runtime::seccomp::compile(&profile));
     }
