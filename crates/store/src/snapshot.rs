@@ -130,10 +130,8 @@ impl Store {
         let json = serde_json::to_vec(record).expect("a record is always JSON");
         let file = path.join("snapshot.json");
         match durability {
-            Durability::Synced => {
-                fs::write_atomic(&file, json)?;
-                fs::fsync_dir(path)
-            }
+            // This fsyncs the folder as well, and with it the names of the other two.
+            Durability::Synced => fs::write_atomic(&file, json),
             Durability::Unsynced => fs::write(&file, json),
         }
     }

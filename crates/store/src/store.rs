@@ -1,8 +1,8 @@
 //! The store itself: where things lie, opening and converging.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fault::{Doing, Error, Result};
 use sys::fs;
@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     pub(crate) leases: Leases,
     /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
     scratch_count: AtomicU64,
+    /// One sweep at a time: two would stumble over each other's trees.
+    sweeping: Mutex<()>,
     // Last, so that everything else is closed before another process may come in.
     _lock: fs::Lock,
 }
@@ -51,6 +53,7 @@ impl Store {
             db,
             leases: Leases::default(),
             scratch_count: AtomicU64::new(0),
+            sweeping: Mutex::new(()),
             _lock: lock,
         };
         let store = Self { inner: Arc::new(inner) };
@@ -64,6 +67,7 @@ impl Store {
 
     /// Deletes what was removed earlier. Slow (whole trees); to be called where nobody waits.
     pub fn sweep(&self) -> Result<()> {
+        let _alone = self.inner.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         for name in fs::read_dir(self.path("trash"))? {
             sys::crash::point("store.sweep.one");
             fs::remove_tree(self.path("trash").join(name))?;

@@ -13,7 +13,7 @@ use crate::image::Manifest;
 pub(super) fn plan(members: &Members) -> Result<Vec<Planned>> {
     let index: Index = members.json("index.json")?;
     let mut planned: Vec<Planned> = Vec::new();
-    for entry in &index.manifests {
+    for entry in index.manifests.iter().filter(|entry| !is_attestation(entry)) {
         let Some(manifest) = choose(members, entry, DEPTH_MAX)? else { continue };
         let one = plan_one(members, &manifest, name_of(entry)?)?;
         // One image under several names has an entry for each.
@@ -69,6 +69,11 @@ fn blob_name(descriptor: &Descriptor) -> String {
 fn fits_host(platform: &Platform) -> bool {
     let host = Platform::host();
     (&platform.os, &platform.architecture) == (&host.os, &host.architecture)
+}
+
+/// BuildKit lays provenance and the like beside images, as manifests for the platform unknown/unknown.
+fn is_attestation(entry: &Descriptor) -> bool {
+    entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
 }
 
 /// The full name, as containerd and Docker write it; else the reference, if it is more than a tag.

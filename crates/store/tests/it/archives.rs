@@ -138,3 +138,38 @@ fn saving_what_is_not_there_has_docker_s_words() {
     assert_eq!(words("base:2"), "reference does not exist");
     assert_eq!(words("Foo"), "invalid reference format: repository name (library/Foo) must be lowercase");
 }
+
+/// As `buildx` exports it: an index for several platforms with attestations between them.
+#[test]
+fn of_several_platforms_the_host_s_is_loaded() {
+    let (_folder, store) = store();
+    let host = oci::Platform::host();
+    let mut blobs = Vec::new();
+    let mut entry = |layer: &[u8], os: &str, architecture: &str| {
+        let mut blob = |media_type: &str, bytes: Vec<u8>| {
+            let descriptor = oci::Descriptor::of(media_type, &bytes);
+            blobs.push((format!("blobs/sha256/{}", descriptor.digest.hex()), bytes));
+            descriptor
+        };
+        let layers = vec![blob(media_type::OCI_LAYER, layer.to_vec())];
+        let config = blob(media_type::OCI_CONFIG, config(&[layer]));
+        let manifest = serde_json::to_vec(&oci::Manifest::new(config, layers)).unwrap();
+        let platform =
+            oci::Platform { os: os.into(), architecture: architecture.into(), ..Default::default() };
+        oci::Descriptor { platform: Some(platform), ..blob(media_type::OCI_MANIFEST, manifest) }
+    };
+    let other = entry(&tar(&[("other", b"")]), "linux", "s390x");
+    let attestation = entry(b"{}", "unknown", "unknown");
+    let ours = entry(&root(), &host.os, &host.architecture);
+    let inner = serde_json::to_vec(&oci::Index::new(vec![attestation, other, ours.clone()])).unwrap();
+    let mut top = oci::Descriptor::of(media_type::OCI_INDEX, &inner);
+    blobs.push((format!("blobs/sha256/{}", top.digest.hex()), inner));
+    top.annotations.insert("io.containerd.image.name".into(), "docker.io/library/many:1".into());
+    blobs.push(("index.json".into(), serde_json::to_vec(&oci::Index::new(vec![top])).unwrap()));
+    let files: Vec<(&str, &[u8])> =
+        blobs.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let loaded = load(&store, &tar(&files)).unwrap();
+    assert_eq!(loaded.len(), 1);
+    assert_eq!(store.image(&loaded[0].id).unwrap().manifest.digest, ours.digest);
+    assert_eq!(store.resolve("many:1").unwrap(), loaded[0].id);
+}
