@@ -25,6 +25,8 @@ mod program;
 mod root;
 mod steps;
 
+pub use hooks::run as run_hooks;
+
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -56,6 +58,9 @@ pub struct Launch<'a> {
     pub seccomp: Option<&'a Program>,
     /// A fifo where the finished container waits for a reader before it executes its program: OCI's create.
     pub gate: Option<&'a Path>,
+    /// Whether the kernel kills the container when the caller ends. A program that changes its own rights gets rid of
+    /// that (prctl(2), PR_SET_PDEATHSIG), so it is a help and no promise.
+    pub dies_with_caller: bool,
 }
 
 /// Where the root file system is.

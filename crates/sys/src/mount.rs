@@ -157,6 +157,12 @@ impl Context {
     }
 }
 
+/// Whether nothing can be written through the mount that holds `path`.
+pub fn is_read_only(path: &Path) -> Result<bool> {
+    let stat = rustix::fs::statvfs(path).call(|| format!("statvfs {}", path.display()))?;
+    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// The working folder as a descriptor: with it, paths mean what they mean everywhere else.
 pub fn current_folder() -> BorrowedFd<'static> {
     CWD

@@ -4,7 +4,9 @@
 //! Limits that the kernel has given up (kernel memory) are ignored, as runc does.
 
 use fault::{Error, Result};
-use oci::runtime::{BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Resources, ThrottleDevice};
+use oci::runtime::{
+    BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Resources, ThrottleDevice, WeightDevice,
+};
 use sys::cgroup_bpf;
 
 use super::Layout;
@@ -55,6 +57,9 @@ pub fn plan(resources: &Resources, layout: &Layout) -> Result<Plan> {
     planner.unified(resources)?;
     Ok(planner.plan)
 }
+
+/// Devices, the file of v1, the key of v2.
+type Throttle<'a> = (&'a [ThrottleDevice], &'static str, &'static str);
 
 struct Planner<'a> {
     layout: &'a Layout,
@@ -214,7 +219,7 @@ impl Planner<'_> {
     }
 
     fn block_io(&mut self, block_io: &BlockIo) -> Result<()> {
-        let throttles: [(&[ThrottleDevice], &str, &str); 4] = [
+        let throttles: [Throttle<'_>; 4] = [
             (&block_io.throttle_read_bps_device, "blkio.throttle.read_bps_device", "rbps"),
             (&block_io.throttle_write_bps_device, "blkio.throttle.write_bps_device", "wbps"),
             (&block_io.throttle_read_iops_device, "blkio.throttle.read_iops_device", "riops"),
@@ -225,33 +230,43 @@ impl Planner<'_> {
         if weight.is_none() && !is_throttled && block_io.weight_device.is_empty() {
             return Ok(());
         }
-        let place = self.place("blkio", "io", "block IO limit")?;
-        let is_v1 = place != Place::V2;
-        if let Some(weight) = weight {
-            match is_v1 {
-                true => self.write(place.clone(), "blkio.weight", weight),
-                false => self.write(Place::V2, "io.weight", weight_of_blkio(weight)),
-            }
-        }
-        for device in &block_io.weight_device {
-            let Some(weight) = device.weight else { continue };
-            let (major, minor) = (device.major, device.minor);
-            match is_v1 {
-                true => self.write(place.clone(), "blkio.weight_device", format!("{major}:{minor} {weight}")),
-                false => {
-                    self.write(Place::V2, "io.weight", format!("{major}:{minor} {}", weight_of_blkio(weight)))
-                }
-            }
-        }
-        for (devices, file, key) in throttles {
-            for ThrottleDevice { major, minor, rate } in devices {
-                match is_v1 {
-                    true => self.write(place.clone(), file, format!("{major}:{minor} {rate}")),
-                    false => self.write(Place::V2, "io.max", format!("{major}:{minor} {key}={rate}")),
-                }
-            }
+        match self.place("blkio", "io", "block IO limit")? {
+            Place::V1(_) => self.block_io_v1(weight, block_io, &throttles),
+            Place::V2 => self.block_io_v2(weight, block_io, &throttles),
         }
         Ok(())
+    }
+
+    fn block_io_v1(&mut self, weight: Option<u16>, block_io: &BlockIo, throttles: &[Throttle<'_>]) {
+        if let Some(weight) = weight {
+            self.write(Place::V1("blkio"), "blkio.weight", weight);
+        }
+        for WeightDevice { major, minor, weight, .. } in &block_io.weight_device {
+            if let Some(weight) = weight {
+                self.write(Place::V1("blkio"), "blkio.weight_device", format!("{major}:{minor} {weight}"));
+            }
+        }
+        for (devices, file, _) in throttles {
+            for ThrottleDevice { major, minor, rate } in *devices {
+                self.write(Place::V1("blkio"), file, format!("{major}:{minor} {rate}"));
+            }
+        }
+    }
+
+    fn block_io_v2(&mut self, weight: Option<u16>, block_io: &BlockIo, throttles: &[Throttle<'_>]) {
+        if let Some(weight) = weight {
+            self.write(Place::V2, "io.weight", weight_of_blkio(weight));
+        }
+        for WeightDevice { major, minor, weight, .. } in &block_io.weight_device {
+            if let Some(weight) = weight {
+                self.write(Place::V2, "io.weight", format!("{major}:{minor} {}", weight_of_blkio(*weight)));
+            }
+        }
+        for (devices, _, key) in throttles {
+            for ThrottleDevice { major, minor, rate } in *devices {
+                self.write(Place::V2, "io.max", format!("{major}:{minor} {key}={rate}"));
+            }
+        }
     }
 
     fn hugepages(&mut self, limits: &[HugepageLimit]) -> Result<()> {

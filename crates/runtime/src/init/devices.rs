@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use fault::{Doing, Kind, Result};
+use oci::runtime::DeviceRule;
 use sys::fs::{self, OpenHow};
 use sys::namespace::Kinds;
 
@@ -50,8 +51,48 @@ fn borrow(root: BorrowedFd<'_>, device: &DevicePlan<'_>) -> Result<()> {
     sys::mount::attach(node.as_fd(), target.as_fd())
 }
 
+/// The device rules of a specification and, at their end, what every container may do, as runc adds it: make nodes,
+/// and use the default devices and terminals. No rules at all stay none.
+pub(super) fn rules(wanted: &[DeviceRule]) -> Vec<DeviceRule> {
+    let mut rules = wanted.to_vec();
+    if rules.is_empty() {
+        return rules;
+    }
+    for (kind, major, minor, access) in DEFAULT_RULES {
+        let rule = DeviceRule {
+            allow: true,
+            kind: Some((*kind).to_owned()),
+            major: *major,
+            minor: *minor,
+            access: (*access).to_owned(),
+        };
+        // Each is a write, so one that stands there already is left.
+        if !wanted.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+const DEFAULT_RULES: &[(&str, Option<i64>, Option<i64>, &str)] = &[
+    ("c", None, None, "m"),
+    ("b", None, None, "m"),
+    ("c", Some(1), Some(3), "rwm"),
+    ("c", Some(1), Some(8), "rwm"),
+    ("c", Some(1), Some(7), "rwm"),
+    ("c", Some(5), Some(0), "rwm"),
+    ("c", Some(1), Some(5), "rwm"),
+    ("c", Some(1), Some(9), "rwm"),
+    ("c", Some(136), None, "rwm"),
+    ("c", Some(5), Some(2), "rwm"),
+];
+
 fn make_links(dev: &OwnedFd) -> Result<()> {
     for (name, target) in LINKS {
+        // The kernel may be built without this one.
+        if *target == KCORE && !fs::exists(KCORE)? {
+            continue;
+        }
         match fs::symlink_at(target, dev, name) {
             Err(error) if error.kind() == Kind::Conflict => {}
             result => result?,
@@ -68,8 +109,9 @@ const LINKS: &[(&str, &str)] = &[
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
-    ("core", "/proc/kcore"),
+    ("core", KCORE),
 ];
+const KCORE: &str = "/proc/kcore";
 
 /// Puts the terminal at /dev/console.
 pub(super) fn attach_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<()> {

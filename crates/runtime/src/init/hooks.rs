@@ -11,7 +11,7 @@ use oci::runtime::{Hook, State};
 use sys::process::{Command, PidFd, Program};
 
 /// Runs all hooks of one kind; the first failure ends it.
-pub(crate) fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
+pub fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
         run_one(hook, state).doing(|| format!("error running {kind} hook #{index}"))?;
     }

@@ -25,6 +25,7 @@ pub(super) struct Plan<'a> {
     pub(super) id: &'a str,
     pub(super) rootfs: &'a Rootfs<'a>,
     pub(super) gate: Option<&'a Path>,
+    pub(super) dies_with_caller: bool,
     /// Made by the clone, except the cgroup namespace.
     pub(super) new: Kinds,
     pub(super) joined: Vec<(Kinds, OwnedFd)>,
@@ -102,6 +103,7 @@ impl<'a> Plan<'a> {
             id: launch.id,
             rootfs: &launch.rootfs,
             gate: launch.gate,
+            dies_with_caller: launch.dies_with_caller,
             new,
             joined,
             mounts,
@@ -356,7 +358,7 @@ fn device(device: &Device) -> Result<DevicePlan<'_>> {
 }
 
 /// Only what belongs to one of the container's own namespaces; all else would change the host.
-fn sysctls<'a>(linux: &'a Linux, new: Kinds, has_netns: bool) -> Result<Vec<(PathBuf, &'a str)>> {
+fn sysctls(linux: &Linux, new: Kinds, has_netns: bool) -> Result<Vec<(PathBuf, &str)>> {
     let is_private = |kind| {
         let joined =
             linux.namespaces.iter().any(|ns| kinds(ns.kind) == kind && !ns.path.as_os_str().is_empty());

@@ -42,8 +42,7 @@ fn mask(root: BorrowedFd<'_>, path: &Path, empty: &mut Option<OwnedFd>) -> Resul
             mount::attach(clone.as_fd(), place.as_fd())
         }
         None => {
-            let options = [("mode", Some("555")), ("nr_blocks", Some("1")), ("nr_inodes", Some("1"))];
-            let first = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, Attributes::READ_ONLY)?;
+            let first = mount::new_filesystem("tmpfs", Some("tmpfs"), &[], Attributes::READ_ONLY)?;
             mount::attach(first.as_fd(), place.as_fd())?;
             *empty = Some(first);
             Ok(())

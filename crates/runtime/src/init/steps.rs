@@ -70,8 +70,7 @@ pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
         mount.source = Source::Given(devpts.as_fd());
     }
     sys::crash::point("runtime.start.planned");
-    let nothing = Resources::default();
-    cgroup.create(plan.linux.resources.as_ref().unwrap_or(&nothing))?;
+    cgroup.create(&resources(&plan))?;
     match clone_and_watch(&plan, launch, &cgroup, console.as_ref()) {
         Ok((pid, pidfd)) => {
             Ok(Process { pid, pidfd, console: console.map(|console| console.pty.controller), cgroup })
@@ -82,6 +81,12 @@ pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
             Err(error)
         }
     }
+}
+
+fn resources(plan: &Plan<'_>) -> Resources {
+    let mut resources = plan.linux.resources.clone().unwrap_or_default();
+    resources.devices = devices::rules(&resources.devices);
+    resources
 }
 
 /// Where the specification names none, a container still gets one of its own.
@@ -244,7 +249,7 @@ fn become_container(mut container: Container<'_>, stdio: [BorrowedFd<'_>; 3]) ->
     let mut becoming = Becoming::new(&plan.process, stdio, container.terminal);
     becoming.prepare()?;
     container.channel.ready()?;
-    sys::process::set_parent_death_signal(0)?;
+    sys::process::set_parent_death_signal(if plan.dies_with_caller { SIGKILL } else { 0 })?;
     if let Some(mut gate) = container.gate {
         gate.read_exact(&mut [0]).call(|| "waiting at the gate")?;
     }

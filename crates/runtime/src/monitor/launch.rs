@@ -72,6 +72,7 @@ pub(super) fn launch(request: Start, fds: &StartFds) -> Result<(Parts, Cgroup), 
         stdio: theirs.each_ref().map(AsFd::as_fd),
         seccomp: request.seccomp.as_ref(),
         gate: None,
+        dies_with_caller: true,
     })?;
     let cgroup = started.cgroup.clone();
     let parts = Parts {

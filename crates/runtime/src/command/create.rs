@@ -1,0 +1,240 @@
+//! `create`, `start` and `run`.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use fault::{Call, Doing, Error, Kind, Result};
+use oci::runtime::{Spec, Status};
+use runtime::init::{self, Launch, Process, Rootfs};
+use sys::fs::{Access, OpenHow};
+
+use super::args::{Args, Global, Word, missing_id};
+use super::container::{Container, RECORD_VERSION, Record, gate};
+use super::foreground;
+
+/// The flags that `create` and `run` share.
+#[derive(Debug, Default)]
+struct Flags {
+    id: String,
+    bundle: PathBuf,
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    detach: bool,
+    keep: bool,
+}
+
+fn flags(mut args: Args) -> Result<Flags> {
+    let mut flags = Flags::default();
+    while let Some(word) = args.next()? {
+        let flag = match word {
+            Word::Flag(flag) => flag,
+            Word::Positional(id) if flags.id.is_empty() => {
+                flags.id = id;
+                continue;
+            }
+            Word::Positional(extra) => return Err(Error::invalid(format!("unexpected argument {extra:?}"))),
+        };
+        match flag.as_str() {
+            "bundle" | "b" => flags.bundle = args.path()?,
+            "console-socket" => flags.console_socket = Some(args.path()?),
+            "pid-file" => flags.pid_file = Some(args.path()?),
+            "detach" | "d" => flags.detach = true,
+            "keep" => flags.keep = true,
+            // No session keyring is made, and no descriptor is adopted unasked.
+            "no-new-keyring" | "no-subreaper" => {}
+            "preserve-fds" if args.number()? == 0 => {}
+            "preserve-fds" | "pidfd-socket" | "no-pivot" => {
+                return Err(Error::unsupported(format!("--{flag}")));
+            }
+            _ => return Err(args.unknown(&flag)),
+        }
+    }
+    if flags.id.is_empty() {
+        return Err(missing_id());
+    }
+    flags.bundle = sys::fs::canonicalize(if flags.bundle.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        &flags.bundle
+    })?;
+    Ok(flags)
+}
+
+pub(super) fn create(global: &Global, args: Args) -> Result<ExitCode> {
+    foreground::protect_own_binary()?;
+    let flags = flags(args)?;
+    let (_, process) = make(global, &flags, true)?;
+    send_console(&flags, &process)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode> {
+    foreground::protect_own_binary()?;
+    let flags = flags(args)?;
+    let (container, mut process) = make(global, &flags, false)?;
+    run_poststart(&container)?;
+    if flags.detach {
+        send_console(&flags, &process)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if flags.console_socket.is_some() {
+        send_console(&flags, &process)?;
+        process.console = None;
+    }
+    let exit = foreground::attend(&process);
+    if !flags.keep {
+        container.destroy()?;
+    }
+    Ok(ExitCode::from(exit? as u8))
+}
+
+/// Makes the container and its record, or leaves nothing.
+fn make(global: &Global, flags: &Flags, is_gated: bool) -> Result<(Container, Process)> {
+    let spec = read_spec(&flags.bundle)?;
+    let has_terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    if has_terminal && flags.console_socket.is_none() && (is_gated || flags.detach) {
+        return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
+    }
+    if !has_terminal && flags.console_socket.is_some() {
+        return Err(Error::invalid("cannot use console socket if runc will not detach or allocate tty"));
+    }
+    let folder = Container::folder(&global.root, &flags.id)?;
+    sys::fs::create_dir_all(&global.root, 0o711)?;
+    match sys::fs::create_dir(&folder, 0o711) {
+        Err(error) if error.kind() == Kind::Conflict => {
+            return Err(Error::conflict("container with given ID already exists"));
+        }
+        result => result?,
+    }
+    sys::crash::point("runtime.create.folder");
+    let made = launch(flags, spec, &folder, is_gated);
+    if made.is_err() {
+        sys::fs::remove_tree(&folder).ok();
+    }
+    made
+}
+
+fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(Container, Process)> {
+    let gate = gate(folder);
+    if is_gated {
+        sys::fs::make_fifo(&gate, 0o600)?;
+    }
+    let root = spec.root.as_ref().ok_or_else(|| Error::invalid("the spec has no root"))?;
+    let rootfs = sys::fs::canonicalize(flags.bundle.join(&root.path)).doing(|| "invalid rootfs")?;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let launch = Launch {
+        id: &flags.id,
+        spec: &spec,
+        bundle: &flags.bundle,
+        rootfs: Rootfs::Path(&rootfs),
+        mount_fds: &[],
+        netns: None,
+        stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        seccomp: None,
+        gate: is_gated.then_some(&*gate),
+        dies_with_caller: false,
+    };
+    let process = init::start(&launch)
+        .map_err(|failure| failure.error)
+        .doing(|| "unable to start container process: error during container init")?;
+    sys::crash::point("runtime.create.started");
+    let record = |start_time, boot_id| Record {
+        version: RECORD_VERSION,
+        id: flags.id.clone(),
+        bundle: flags.bundle.clone(),
+        rootfs: rootfs.clone(),
+        created: sys::time::now_rfc3339_nano(),
+        pid: process.pid,
+        start_time,
+        boot_id,
+        cgroup: process.cgroup.path(),
+        spec: spec.clone(),
+    };
+    let saved = sys::process::start_time(process.pid)
+        .and_then(|time| Ok((time, sys::process::boot_id()?)))
+        .and_then(|(time, boot)| Container::save(record(time, boot), folder.to_owned()))
+        .and_then(|container| write_pid_file(flags, process.pid).map(|()| container));
+    match saved {
+        Ok(container) => Ok((container, process)),
+        Err(error) => {
+            abandon(&process);
+            Err(error)
+        }
+    }
+}
+
+fn write_pid_file(flags: &Flags, pid: i32) -> Result<()> {
+    let Some(path) = &flags.pid_file else { return Ok(()) };
+    sys::fs::write_swapped(path, pid.to_string(), 0o644)
+}
+
+/// Undoes a start whose record could not be kept. The reason for that is what is told.
+fn abandon(process: &Process) {
+    process.cgroup.kill().ok();
+    process.pidfd.wait().ok();
+    process.cgroup.remove().ok();
+}
+
+fn send_console(flags: &Flags, process: &Process) -> Result<()> {
+    match (&flags.console_socket, &process.console) {
+        (Some(path), Some(console)) => foreground::send_console(path, console),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn read_spec(bundle: &Path) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let text = match sys::fs::read_bounded(&path, SPEC_BYTES_MAX) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Err(Error::not_found(format!("JSON specification file {} not found", path.display())));
+        }
+        result => result?,
+    };
+    let spec: Spec = serde_json::from_slice(&text)
+        .map_err(|error| Error::invalid(format!("reading {}", path.display())).with_source(error))?;
+    if !spec.version.starts_with("1.") {
+        return Err(Error::invalid(format!("unsupported ociVersion {:?}", spec.version)));
+    }
+    Ok(spec)
+}
+
+const SPEC_BYTES_MAX: u64 = 16 << 20;
+
+pub(super) fn start(global: &Global, mut args: Args) -> Result<ExitCode> {
+    let container = Container::load(&global.root, &args.only_id()?)?;
+    match container.status()? {
+        Status::Created => {}
+        Status::Stopped => return Err(Error::conflict("cannot start a container that has stopped")),
+        _ => return Err(Error::conflict("cannot start an already running container")),
+    }
+    open_gate(&container.gate())?;
+    run_poststart(&container)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Only one `start` gets the fifo: whoever removes it.
+fn open_gate(path: &Path) -> Result<()> {
+    let how = OpenHow { access: Access::Write, nonblock: true, ..OpenHow::READ };
+    let mut gate = match sys::fs::open(path, &how) {
+        // fifo(7): nobody has it open, so the container is dead.
+        Err(error) if error.errno() == Some(ENXIO) => {
+            return Err(Error::conflict("cannot start a container that has stopped"));
+        }
+        result => result?,
+    };
+    sys::fs::remove_file(path)?;
+    sys::crash::point("runtime.start.gate");
+    gate.write_all(b"0").call(|| "opening the gate")
+}
+
+const ENXIO: i32 = 6;
+
+fn run_poststart(container: &Container) -> Result<()> {
+    let Some(hooks) = &container.record.spec.hooks else { return Ok(()) };
+    if hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    init::run_hooks("poststart", &hooks.poststart, &container.state()?)
+}

@@ -1,0 +1,126 @@
+//! Staying with a container: its terminal, its signals, its end.
+
+use std::ffi::CString;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use fault::{Call, Error, Result};
+use runtime::init::Process;
+use sys::mount::{Attributes, Change};
+use sys::poll::{Interest, Poll};
+use sys::tty;
+
+/// A process in the container can reach the file that we run from (/proc/PID/exe) while we enter it, so that file
+/// lies on a mount that nobody can write through. A caller that has arranged for that saves the second exec.
+pub(super) fn protect_own_binary() -> Result<()> {
+    let exe = Path::new("/proc/self/exe");
+    if sys::mount::is_read_only(exe)? {
+        return Ok(());
+    }
+    let copy = sys::mount::bind(sys::mount::current_folder(), exe, false)?;
+    sys::mount::change(copy.as_fd(), &Change { set: Attributes::READ_ONLY, ..Change::default() })?;
+    let string =
+        |text: Vec<u8>| CString::new(text).map_err(|_| Error::invalid("an argument holds a NUL byte"));
+    let args = std::env::args_os().map(|word| string(word.into_vec())).collect::<Result<Vec<_>>>()?;
+    let env = std::env::vars_os().map(|(name, value)| {
+        let mut entry = name.into_vec();
+        entry.push(b'=');
+        entry.extend(value.into_vec());
+        string(entry)
+    });
+    let error = sys::process::execve_fd(copy.as_fd(), &args, &env.collect::<Result<Vec<_>>>()?);
+    Err(Error::io("executing ourselves from a read-only mount", error))
+}
+
+/// Hands a terminal to whoever listens at `path`.
+pub(super) fn send_console(path: &Path, console: &OwnedFd) -> Result<()> {
+    let socket = sys::socket::connect(sys::socket::Kind::Stream, path)?;
+    sys::socket::send_with_fds(&socket, b"/dev/ptmx", &[console.as_fd()]).call(|| "sending the terminal")?;
+    Ok(())
+}
+
+/// Passes input, output and signals on until the process ends. Returns its exit code.
+pub(super) fn attend(process: &Process) -> Result<i32> {
+    let signals = sys::poll::signals(FORWARDED)?;
+    let poll = Poll::new()?;
+    poll.add(&process.pidfd, END, Interest::READ)?;
+    poll.add(&signals, SIGNAL, Interest::READ)?;
+    let raw = match &process.console {
+        Some(console) => {
+            poll.add(console, OUTPUT, Interest::READ)?;
+            // A file or /dev/null has no events; there is nothing to wait for then.
+            poll.add(std::io::stdin(), INPUT, Interest::READ).ok();
+            copy_size(console);
+            tty::is_terminal(std::io::stdin()).then(|| tty::Raw::enter(std::io::stdin())).transpose()?
+        }
+        None => None,
+    };
+    let exit = turn_until_end(process, &poll, &signals);
+    drop(raw);
+    exit
+}
+
+const END: u64 = 0;
+const SIGNAL: u64 = 1;
+const INPUT: u64 = 2;
+const OUTPUT: u64 = 3;
+
+/// HUP, INT, QUIT, USR1, USR2, TERM, CONT, WINCH
+const FORWARDED: &[i32] = &[1, 2, 3, 10, 12, 15, 18, SIGWINCH];
+const SIGWINCH: i32 = 28;
+
+fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd) -> Result<i32> {
+    let console = process.console.as_ref().map(|fd| fd.try_clone().call(|| "dup")).transpose()?;
+    let console = console.map(std::fs::File::from);
+    let mut ready = Vec::new();
+    loop {
+        poll.wait(&mut ready, None)?;
+        for source in &ready {
+            match (source.token, &console) {
+                (SIGNAL, console) => forward_signal(process, signals, console.as_ref())?,
+                (OUTPUT, Some(console)) if !copy(console, std::io::stdout()) => poll.remove(console)?,
+                (INPUT, Some(console)) if !copy(std::io::stdin(), console) => poll.remove(std::io::stdin())?,
+                _ => {}
+            }
+        }
+        if ready.iter().any(|source| source.token == END) {
+            let exit = process.pidfd.wait()?;
+            if let Some(console) = &console {
+                // With the process its end of the terminal is closed, so this ends too.
+                while copy(console, std::io::stdout()) {}
+            }
+            return Ok(exit.code);
+        }
+    }
+}
+
+/// One read's worth; false at the end.
+fn copy(mut from: impl Read, mut to: impl Write) -> bool {
+    let mut buffer = [0; 16 * 1024];
+    match from.read(&mut buffer) {
+        // EIO from a terminal: all its other ends are closed.
+        Ok(0) | Err(_) => false,
+        Ok(count) => to.write_all(&buffer[..count]).and_then(|()| to.flush()).is_ok(),
+    }
+}
+
+fn forward_signal(process: &Process, signals: &OwnedFd, console: Option<&std::fs::File>) -> Result<()> {
+    while let Some(signal) = sys::poll::next_signal(signals)? {
+        match console {
+            Some(console) if signal == SIGWINCH => copy_size(console),
+            _ => {
+                // It may have ended meanwhile.
+                process.pidfd.send_signal(signal).ok();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn copy_size(console: impl AsFd) {
+    if let Ok(size) = tty::size(std::io::stdin()) {
+        tty::set_size(console, size).ok();
+    }
+}
