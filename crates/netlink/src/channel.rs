@@ -22,18 +22,29 @@ const DUMP_ATTEMPTS_MAX: usize = 10;
 /// A netlink socket on which one batch at a time is exchanged. It stays in the namespace where it was opened.
 #[derive(Debug)]
 pub struct Channel {
-    socket: Mutex<Socket>,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    socket: Socket,
+    /// Kept between exchanges, so that its pages are touched once.
+    answer: Vec<u8>,
 }
 
 impl Channel {
     /// In the network namespace of the calling thread.
     pub fn open(protocol: Protocol) -> Result<Self> {
-        Ok(Self { socket: Mutex::new(Socket::open(protocol)?) })
+        Ok(Self::over(Socket::open(protocol)?))
     }
 
     /// In another network namespace.
     pub fn open_in(netns: BorrowedFd<'_>, protocol: Protocol) -> Result<Self> {
-        Ok(Self { socket: Mutex::new(Socket::open_in(netns, protocol)?) })
+        Ok(Self::over(Socket::open_in(netns, protocol)?))
+    }
+
+    fn over(socket: Socket) -> Self {
+        Self { line: Mutex::new(Line { socket, answer: Vec::new() }) }
     }
 
     /// Has a batch carried out. The error is the first that its step does not tolerate; rtnetlink has then still done
@@ -87,11 +98,12 @@ impl Channel {
     /// Sends, then reads until the kernel has no more to say: all answers are there when `send` returns, and a dump
     /// goes on while it is read.
     fn exchange(&self, batch: &Batch, mut each: impl FnMut(Message<'_>)) -> Result<()> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let Line { socket, answer } = &mut *line;
         socket.send(batch.bytes()).map_err(|error| error.doing(batch.intent(1).to_string()))?;
         loop {
-            match socket.receive() {
-                Ok(answer) => messages(&answer).for_each(&mut each),
+            match socket.receive(answer) {
+                Ok(()) => messages(answer).for_each(&mut each),
                 Err(error) if is_drained(&error) => return Ok(()),
                 Err(error) => return Err(error.doing(batch.intent(1).to_string())),
             }

@@ -36,7 +36,7 @@ pub fn forget(channel: &Channel, address: Ipv4Addr, protocol: u8) -> Result<()> 
     batch.push(format!("listing connections to {address}"), CT_GET, NLM_F_DUMP, &HEAD, |out| {
         answers_from(out, address, protocol);
     });
-    let originals = channel.dump(&batch, parse_original)?;
+    let originals = channel.dump(&batch, |message| parse_original(message, address, protocol))?;
     let mut batch = Batch::default();
     for original in originals {
         batch.push(format!("forgetting a connection to {address}"), CT_DELETE, NLM_F_ACK, &HEAD, |out| {
@@ -58,12 +58,53 @@ fn answers_from(out: &mut Attributes<'_>, address: Ipv4Addr, protocol: u8) {
     });
 }
 
-/// The connection's key, as the kernel wrote it and wants it back.
-fn parse_original(message: &Message<'_>) -> Option<Vec<u8>> {
+/// The connection's key, as the kernel wrote it and wants it back. What matches is checked again, because kernels before
+/// 5.8 do not know the filter and list everything.
+fn parse_original(message: &Message<'_>, address: Ipv4Addr, protocol: u8) -> Option<Vec<u8>> {
     if message.kind != CT_NEW {
         return None;
     }
-    let original =
-        attributes(message.payload.get(HEAD.len()..)?).find(|found| found.kind == CTA_TUPLE_ORIG)?;
-    Some(original.payload.to_vec())
+    let all = message.payload.get(HEAD.len()..)?;
+    let find = |kind| attributes(all).find(|found| found.kind == kind);
+    let reply = find(CTA_TUPLE_REPLY)?;
+    let within = |outer, inner| {
+        let outer = reply.nested().find(|found| found.kind == outer)?;
+        outer.nested().find(|found| found.kind == inner)
+    };
+    let source = within(CTA_TUPLE_IP, CTA_IP_V4_SRC)?;
+    let proto = within(CTA_TUPLE_PROTO, CTA_PROTO_NUM)?;
+    let ours = source.payload == address.octets() && proto.payload == [protocol];
+    ours.then(|| find(CTA_TUPLE_ORIG)).flatten().map(|original| original.payload.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages;
+    use proptest::prelude::*;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+
+    fn parse(bytes: &[u8], address: Ipv4Addr, protocol: u8) -> Option<Vec<u8>> {
+        messages(bytes).find_map(|message| parse_original(&message, address, protocol))
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_forgotten() {
+        let mut batch = Batch::default();
+        batch.push("a connection", CT_NEW, 0, &HEAD, |out| {
+            out.put(CTA_TUPLE_ORIG, b"key!");
+            answers_from(out, ADDRESS, 17);
+        });
+        assert_eq!(parse(batch.bytes(), ADDRESS, 17), Some(b"key!".to_vec()));
+        assert_eq!(parse(batch.bytes(), ADDRESS, 6), None);
+        assert_eq!(parse(batch.bytes(), Ipv4Addr::new(172, 17, 0, 3), 17), None);
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+            parse_original(&Message { kind: CT_NEW, flags: 0, sequence: 1, payload: &payload }, ADDRESS, 17);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use sys::netlink::Transport;
+use sys::port::Transport;
 
 /// A wish to be connected. `id` is the caller's own (a container's) and the key for all that follows.
 #[derive(Clone, Debug, Default)]

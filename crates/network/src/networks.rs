@@ -214,8 +214,9 @@ impl Networks {
 
     /// Removes everything: endpoints, bridge, table. A later connect makes them anew.
     pub fn teardown(&self) -> Result<()> {
-        for id in self.0.state().others(&[]) {
-            self.disconnect(&id)?;
+        let all = self.0.state().others(&[]);
+        for id in &all {
+            self.disconnect(id)?;
         }
         self.settle();
         let mut prepared = lock(&self.0.prepared);

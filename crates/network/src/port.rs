@@ -92,7 +92,7 @@ impl Ports {
 
     fn reserve(&mut self, binding: PortBinding) -> io::Result<Claim> {
         let address = SocketAddrV4::new(binding.host_ip, binding.host_port);
-        let socket = sys::netlink::reserve_port(binding.proto.transport(), address)?;
+        let socket = sys::port::reserve(binding.proto.transport(), address)?;
         self.note(&binding);
         Ok(Claim { binding, socket })
     }

@@ -71,6 +71,7 @@ impl State {
         request: &Request<'_>,
         network_id: &str,
     ) -> Result<(Endpoint, Vec<OwnedFd>)> {
+        let (endpoint_id, veth) = (random::id()?, random::veth()?);
         let address = match request.ip {
             Some(wanted) => self.addresses.take(wanted).map(|()| wanted)?,
             None => self.addresses.take_any()?,
@@ -80,12 +81,12 @@ impl State {
             claims.into_iter().map(|claim| (claim.binding, claim.socket)).unzip();
         let endpoint = Endpoint {
             id: request.id.to_string(),
-            endpoint_id: random::id()?,
+            endpoint_id,
             network_id: network_id.to_string(),
             address: Ipv4Net::new_assert(address, self.subnet().prefix_len()),
             gateway: self.gateway(),
             mac: request.mac.unwrap_or(Mac::of(address)),
-            veth: random::veth()?,
+            veth,
             ports,
         };
         self.live.insert(endpoint.id.clone(), Live { endpoint: endpoint.clone(), netns: None });

@@ -417,9 +417,24 @@ fn many_come_and_go_and_nothing_stays() {
         let records = host.dir.path().join("network/endpoints");
         assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
         assert!(host.networks.inspect("bridge").unwrap().endpoints.is_empty());
+    });
+}
 
-        host.networks.teardown().unwrap();
-        assert!(route::link(&channel, "kogge0").unwrap().is_none());
+#[test]
+fn teardown_leaves_the_host_as_it_was() {
+    check(|host| {
+        let channel = Channel::open(Protocol::Route).unwrap();
+        let names =
+            || -> Vec<String> { route::links(&channel).unwrap().into_iter().map(|link| link.name).collect() };
+        let before = names();
+        for round in 0..2 {
+            let connections = ["one", "two"].map(|id| host.run(id, vec![random(80)]));
+            assert_eq!(names().len(), before.len() + 3, "round {round}");
+            host.networks.teardown().unwrap();
+            assert_eq!(names(), before);
+            drop(connections);
+        }
+        let netfilter = Channel::open(Protocol::Netfilter).unwrap();
         assert!(netlink::nft::base_chains(&netfilter).unwrap().is_empty());
     });
 }

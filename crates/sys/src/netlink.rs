@@ -4,15 +4,13 @@
 //! container's namespace can be used from any thread afterwards. Threads that change their namespace are thrown away.
 //! Knows no message: bytes in, bytes out.
 
-use std::fs::File;
 use std::io;
-use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::thread;
 
 use fault::{Call, Error, Result};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use crate::namespace::{self, Kinds};
 
 /// Room for the answers to one large batch; the default of 208 KiB overflows at about 500 acknowledgements.
 const RECEIVE_BUFFER_BYTES: i32 = 4 << 20;
@@ -71,17 +69,17 @@ impl Socket {
         Err(Error::internal(format!("send netlink: {sent} of {} bytes", messages.len())))
     }
 
-    /// The next datagram of answers. The kernel works while it is being sent to or read from, so an answer that is
-    /// not there now never comes: this does not wait, and says `EAGAIN` instead.
-    pub fn receive(&self) -> Result<Vec<u8>> {
-        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+    /// The next datagram of answers, in place of what is in `buffer`. The kernel works while it is being sent to or read
+    /// from, so an answer that is not there now never comes: this does not wait, and says `EAGAIN` instead.
+    pub fn receive(&self, buffer: &mut Vec<u8>) -> Result<()> {
+        buffer.resize(MESSAGE_BYTES_MAX, 0);
         let receive = || rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT | RecvFlags::TRUNC);
         let (_, length) = rustix::io::retry_on_intr(receive).call(|| "recv netlink")?;
         if length > MESSAGE_BYTES_MAX {
             return Err(Error::internal(format!("recv netlink: message of {length} bytes")));
         }
         buffer.truncate(length);
-        Ok(buffer)
+        Ok(())
     }
 }
 
@@ -108,22 +106,17 @@ fn set_option(fd: &OwnedFd, level: i32, option: i32, value: i32) -> Result<()> {
     Err(Error::io(format!("setsockopt netlink {option}"), io::Error::last_os_error()))
 }
 
-/// Runs `work` on a thread of its own inside `netns`.
+/// Runs `work` on a throw-away thread inside `netns`.
 pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    on_thread(|| {
-        rustix::thread::move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-            .call(|| "setns net")?;
-        work()
-    })
+    namespace::in_namespace(netns, Kinds::NET, work)
 }
 
-/// Makes a network namespace, runs `work` on a thread inside it, and returns both the namespace and the result.
-/// The namespace lives as long as its descriptor, a socket or a process in it.
+/// Makes a network namespace, runs `work` on a throw-away thread inside it, and returns both the namespace and the
+/// result. The namespace lives as long as its descriptor, a socket or a process in it.
 pub fn in_fresh_netns<T: Send>(
     work: impl FnOnce(BorrowedFd<'_>) -> Result<T> + Send,
 ) -> Result<(OwnedFd, T)> {
-    on_thread(|| {
-        enter_fresh_netns()?;
+    namespace::in_new_namespace(Kinds::NET, || {
         let netns = current_netns()?;
         let value = work(netns.as_fd())?;
         Ok((netns, value))
@@ -135,75 +128,15 @@ pub fn fresh_netns() -> Result<OwnedFd> {
     in_fresh_netns(|_| Ok(())).map(|(netns, ())| netns)
 }
 
-/// Moves the calling thread into a new network namespace. Only for threads that end soon, and for tests.
-pub fn enter_fresh_netns() -> Result<()> {
-    // SAFETY: CLONE_NEWNET alone unshares no memory, descriptor table or credentials; only this thread is moved.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.call(|| "unshare net")
-}
-
 /// The network namespace of the calling thread.
-pub fn current_netns() -> Result<OwnedFd> {
-    let path = "/proc/thread-self/ns/net";
-    Ok(File::open(path).call(|| format!("open {path}"))?.into())
-}
-
-fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("netns".into())
-            .stack_size(THREAD_STACK_BYTES)
-            .spawn_scoped(scope, work)
-            .call(|| "starting a thread for a network namespace")?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// Small, as the work is a few messages; a bigger one costs page tables at every container start.
-const THREAD_STACK_BYTES: usize = 256 << 10;
-
-/// A transport whose ports can be reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-/// Binds a port on the host without serving it, so that nobody else takes it while its packets are translated away.
-/// TCP is bound but not listening. `Ok(None)`: this kernel has no such transport.
-pub fn reserve_port(transport: Transport, address: SocketAddrV4) -> io::Result<Option<OwnedFd>> {
-    match bind_port(transport, address, false) {
-        // A bind without SO_REUSEADDR also fails for connections in TIME_WAIT, which are no reason to refuse; with it,
-        // a listener or a plain reservation is still found (tcp_bind conflicts: inet_csk_bind_conflict).
-        Err(rustix::io::Errno::ADDRINUSE) if transport == Transport::Tcp => {
-            bind_port(transport, address, true)
-        }
-        other => other,
-    }
-    .map(Some)
-    .or_else(|error| match error {
-        rustix::io::Errno::PROTONOSUPPORT | rustix::io::Errno::SOCKTNOSUPPORT => Ok(None),
-        other => Err(other.into()),
-    })
-}
-
-fn bind_port(transport: Transport, address: SocketAddrV4, reuse: bool) -> rustix::io::Result<OwnedFd> {
-    let (kind, protocol) = match transport {
-        Transport::Tcp => (SocketType::STREAM, rustix::net::ipproto::TCP),
-        Transport::Udp => (SocketType::DGRAM, rustix::net::ipproto::UDP),
-        Transport::Sctp => (SocketType::STREAM, rustix::net::ipproto::SCTP),
-    };
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, Some(protocol))?;
-    sockopt::set_socket_reuseaddr(&socket, reuse)?;
-    rustix::net::bind(&socket, &address)?;
-    Ok(socket)
+fn current_netns() -> Result<OwnedFd> {
+    namespace::open("thread-self", Kinds::NET)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::fs::File;
     use std::os::linux::fs::MetadataExt;
 
     fn inode(netns: &OwnedFd) -> u64 {
@@ -223,25 +156,7 @@ mod tests {
     #[test]
     fn receive_does_not_wait() {
         let socket = Socket::open(Protocol::Route).unwrap();
-        assert_eq!(socket.receive().unwrap_err().errno(), Some(libc::EAGAIN));
-    }
-
-    #[test]
-    fn a_reserved_port_is_refused_to_others() {
-        let check = |_: BorrowedFd<'_>| {
-            let socket = Socket::open(Protocol::Route)?;
-            drop(socket);
-            let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080);
-            let held = reserve_port(Transport::Tcp, address).unwrap().unwrap();
-            assert!(TcpListener::bind(address).is_err());
-            assert!(reserve_port(Transport::Tcp, address).is_err());
-            assert!(reserve_port(Transport::Udp, address).unwrap().is_some());
-            drop(held);
-            let listener = TcpListener::bind(address).unwrap();
-            assert!(reserve_port(Transport::Tcp, address).is_err());
-            drop(listener);
-            Ok(())
-        };
-        in_fresh_netns(check).unwrap();
+        let error = socket.receive(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EAGAIN));
     }
 }
