@@ -87,12 +87,13 @@ fn live_until(
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let event = tokio::select! {
             biased;
             () = over => None,
-            event = next(&mut live) => event.map(|event| (event, (live, ending))),
+            event = next(&mut live) => event,
             _ = ending.wait_for(|ending| *ending) => None,
-        }
+        };
+        event.map(|event| (event, (live, ending)))
     })
 }
 

@@ -21,7 +21,9 @@ pub use list::list;
 pub(crate) use list::{Chosen, allow_prune};
 pub use make::{Import, commit, import};
 pub(crate) use show::unix_seconds;
-pub use transport::{Body, Lines, load, save};
+pub use transport::{load, save};
+
+pub use crate::transport::{Body, Lines};
 
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
     let name = name.to_owned();
@@ -71,17 +73,8 @@ pub(crate) fn remove_now(engine: &Engine, name: &str, force: bool, prune: bool) 
         }
     }
     // Trees are only out of sight; deleting them takes its time and nobody waits for it.
-    sweep_later(engine);
+    engine.sweep_soon();
     Ok(removed.into_iter().map(show::removed).collect())
-}
-
-fn sweep_later(engine: &Engine) {
-    let sweeping = engine.clone();
-    engine.tasks().spawn(async move {
-        if let Err(error) = sweeping.blocking(|engine| engine.store().sweep()).await {
-            tracing::warn!(%error, "the store's trash stays for now");
-        }
-    });
 }
 
 /// The containers of an image.

@@ -23,6 +23,7 @@ pub mod system;
 pub mod top;
 pub mod volume;
 
+mod changes;
 mod config;
 mod converge;
 mod engine;
@@ -32,10 +33,12 @@ mod link;
 mod monitors;
 mod names;
 mod record;
+mod readiness;
 mod resolve;
 mod restart;
 mod state;
 mod tasks;
+mod transport;
 mod user;
 
 pub use config::Config;

@@ -14,7 +14,7 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 pub async fn list(engine: &Engine, filters: Filters) -> Result<Vec<Inspect>> {
     filters.allow(FILTERS)?;
     let dangling = if filters.contains("dangling") { Some(filters.flag("dangling", false)?) } else { None };
-    let networks = engine.blocking(|engine| engine.networks().list()).await?;
+    let networks = engine.blocking(|engine| Ok(engine.networks().list())).await?;
     let chosen = |network: &Inspect| {
         // Docker calls user-defined networks dangling, and these three are none.
         dangling != Some(true)

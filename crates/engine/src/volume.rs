@@ -57,7 +57,7 @@ impl Volumes {
 
     /// Makes the volume durably unless it is there; its folder on the host (`<root>/<name>/_data`).
     pub(crate) fn ensure(&self, wish: &Wish<'_>) -> Result<PathBuf> {
-        self.create(wish).map(|(record, _)| self.mountpoint(&record.name))
+        self.create(wish).map(|(record, _)| self.data(&record.name))
     }
 
     /// The volume's record, and whether it was made just now.
@@ -150,7 +150,12 @@ impl Volumes {
         self.root.join(name)
     }
 
-    fn mountpoint(&self, name: &str) -> PathBuf {
+    /// What containers see of a volume that exists, as a folder on the host.
+    pub(crate) fn mountpoint(&self, name: &str) -> Result<PathBuf> {
+        self.get(name).map(|record| self.data(&record.name))
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
         self.folder(name).join(DATA)
     }
 }

@@ -9,8 +9,8 @@ use oci::{Platform, Reference};
 use store::ImageId;
 
 use super::tell;
-use super::transport::{Body, Lines, lines};
 use crate::container::{self, View};
+use crate::transport::{Body, Lines, lines};
 use crate::{Engine, changes};
 
 /// What an archive is imported as.

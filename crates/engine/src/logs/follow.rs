@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::entry::{Format, Outcome};
 use super::files::LogFiles;
-use crate::Engine;
 use crate::container::View;
+use crate::{Engine, readiness};
 
 /// Decodes a log chunk by chunk.
 #[derive(Debug)]
@@ -79,8 +79,7 @@ impl Follower {
     pub(super) fn new(engine: &Engine, folder: &Path, view: watch::Receiver<Arc<View>>) -> Result<Self> {
         let inotify = Inotify::new()?;
         inotify.watch(folder, Changes::ALL)?;
-        let folder =
-            AsyncFd::with_interest(Watched(inotify), Interest::READABLE).call(|| "epoll_ctl inotify")?;
+        let folder = readiness::watch(Watched(inotify), Interest::READABLE)?;
         Ok(Self { folder, view, engine_ending: engine.tasks().ending(), ended: false })
     }
 

@@ -65,7 +65,8 @@ impl Record {
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let broken = |error| Error::internal(format!("record {}", path.display())).with_source::<serde_json::Error>(error);
+        let broken =
+            |error: serde_json::Error| Error::internal(format!("record {}", path.display())).with_source(error);
         let record: Self = serde_json::from_slice(&bytes).map_err(broken)?;
         if record.version > VERSION {
             let version = record.version;

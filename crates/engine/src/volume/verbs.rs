@@ -87,7 +87,7 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
             if !wanted || !users(engine, &record.name).is_empty() {
                 continue;
             }
-            let size = sys::fs::tree_size(engine.volumes().mountpoint(&record.name))?;
+            let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
             remove_unused(engine, &record.name)?;
             pruned.space_reclaimed += size;
             pruned.volumes_deleted.get_or_insert_default().push(record.name);
@@ -101,7 +101,7 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
 pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
     engine.blocking(|engine| {
         let measure = |record: Record| {
-            let size = sys::fs::tree_size(engine.volumes().mountpoint(&record.name))?;
+            let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
             let count = users(engine, &record.name).len();
             let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
@@ -113,7 +113,7 @@ pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
 }
 
 fn show(engine: &Engine, record: &Record) -> Volume {
-    record.show(&engine.volumes().mountpoint(&record.name))
+    record.show(&engine.volumes().data(&record.name))
 }
 
 pub(super) fn tell(engine: &Engine, action: &str, name: &str) {
