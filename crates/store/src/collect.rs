@@ -32,7 +32,15 @@ impl Store {
     fn collect_but(&self, held: &HashSet<Held>) -> Result<Collected> {
         let wanted = self.wanted(held)?;
         let mut collected = Collected::default();
-        for hex in fs::read_dir(self.path("content/blobs/sha256"))? {
+        let blobs = fs::read_dir(self.path("content/blobs/sha256"))?;
+        let is_unsettled = |diff_id: &Digest| wanted.contains(&Held::Layer(diff_id.clone()));
+        if blobs.iter().any(|hex| !is_wanted(hex, &wanted, Held::Blob))
+            && self.inner.unsettled.has_any_of(is_unsettled)
+        {
+            // A snapshot's tree may lose the blob from which it could be made again.
+            self.settle()?;
+        }
+        for hex in blobs {
             if !is_wanted(&hex, &wanted, Held::Blob) {
                 let path = self.path("content/blobs/sha256").join(&hex);
                 collected.bytes += fs::lstat(&path)?.size;

@@ -41,7 +41,6 @@ impl Store {
         let media_type = expected.map_or("application/octet-stream", |descriptor| &descriptor.media_type);
         let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
         lease.hold(Held::Blob(blob.digest.clone()));
-        fs::fsync(&blob.file)?;
         self.publish(vec![Staged::Blob(blob)])?;
         Ok(descriptor)
     }

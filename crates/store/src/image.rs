@@ -163,7 +163,7 @@ pub(crate) struct Moved {
 }
 
 impl Store {
-    /// Makes images of staged things: one sync, the renames, one transaction. All of them or none.
+    /// Makes images of staged things: blobs to disk, the renames, one transaction. All of them or none.
     pub(crate) fn register(
         &self,
         lease: &Lease,
@@ -184,7 +184,6 @@ impl Store {
                 Entry { manifest, layers: image.layers.clone(), parent: image.parent.clone(), tagged: None };
             entries.push((image.id(), entry, image.names));
         }
-        self.sync()?;
         self.publish(staged)?;
         sys::crash::point("store.register.published");
         let moved = self.inner.db.update(|catalog| Ok(enter(catalog, entries)))?;

@@ -4,8 +4,10 @@
 //! tree. An overlay layer's tree depends on no other layer, so layers are unpacked in any order. Whiteouts lie in the
 //! tree in overlayfs's own form. A layer's directory appears whole or not at all.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
@@ -73,9 +75,12 @@ impl StagedLayer {
 
 /// `layer.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    version: u32,
-    size: u64,
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) size: u64,
+    /// The boot in which the tree was made, until it is known to be on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) boot: Option<String>,
 }
 
 impl Store {
@@ -97,7 +102,6 @@ impl Store {
             layer.blob = descriptor.clone();
         }
         staged.hold(lease);
-        self.sync()?;
         self.publish(staged.into_staged().into())?;
         Ok(layer)
     }
@@ -112,10 +116,21 @@ impl Store {
     }
 
     pub(crate) fn layer_size(&self, diff_id: &Digest) -> Result<u64> {
-        let path = self.layer_path(diff_id).join("layer.json");
-        let record: Record = serde_json::from_slice(&fs::read(&path)?)
-            .map_err(|error| Error::internal(format!("{} is damaged: {error}", path.display())))?;
-        Ok(record.size)
+        let record = self.layer_record(diff_id)?;
+        record
+            .map(|record| record.size)
+            .ok_or_else(|| Error::internal(format!("layer {diff_id} has no record")))
+    }
+
+    /// `None` if there is no layer, or no record that makes sense.
+    pub(crate) fn layer_record(&self, diff_id: &Digest) -> Result<Option<Record>> {
+        let text = fs::read_to_string_if_exists(self.layer_path(diff_id).join("layer.json"))?;
+        let record = text.and_then(|text| serde_json::from_str::<Record>(&text).ok());
+        Ok(record.filter(|record| record.version == 1))
+    }
+
+    pub(crate) fn write_layer_record(&self, diff_id: &Digest, record: &Record) -> Result<()> {
+        fs::write_atomic(self.layer_path(diff_id).join("layer.json"), encoded(record))
     }
 
     /// Reads a stream once, into a blob and a tree.
@@ -140,11 +155,12 @@ impl Store {
         Ok(StagedLayer { blob, tree, compression })
     }
 
-    /// Unpacks a blob that is staged already.
-    pub(crate) fn stage_tree(&self, blob: &StagedBlob) -> Result<StagedTree> {
+    /// Unpacks a blob that is a file already.
+    pub(crate) fn stage_tree(&self, blob: File, digest: &Digest) -> Result<StagedTree> {
         let scratch = self.tree_scratch()?;
-        let unpacked = unpack(blob.reopen()?, blob_compression(blob)?, &scratch)?;
-        staged_tree(scratch, unpacked.diff_id.unwrap_or_else(|| blob.digest.clone()), unpacked.size)
+        let compression = file_compression(&blob)?;
+        let unpacked = unpack(blob, compression, &scratch)?;
+        staged_tree(scratch, unpacked.diff_id.unwrap_or_else(|| digest.clone()), unpacked.size)
     }
 
     fn tree_scratch(&self) -> Result<Scratch> {
@@ -156,11 +172,11 @@ impl Store {
     }
 }
 
-/// How a staged blob is compressed, by its first bytes.
-pub(crate) fn blob_compression(blob: &StagedBlob) -> Result<Compression> {
-    let mut first = Vec::new();
-    blob.reopen()?.take(64).read_to_end(&mut first).call(|| "read blob")?;
-    Ok(compression::detect(&first))
+/// How a blob is compressed, by its first bytes.
+pub(crate) fn file_compression(blob: &File) -> Result<Compression> {
+    let mut first = [0; compression::MAGIC_BYTES];
+    let length = blob.read_at(&mut first, 0).call(|| "read blob")?;
+    Ok(compression::detect(&first[..length]))
 }
 
 pub(crate) fn layer_type(compression: Compression) -> &'static str {
@@ -245,9 +261,13 @@ fn extract(stream: impl Read, root: &OwnedFd) -> Result<u64> {
 }
 
 fn staged_tree(scratch: Scratch, diff_id: Digest, size: u64) -> Result<StagedTree> {
-    let record = serde_json::to_vec(&Record { version: 1, size }).expect("a record is always JSON");
-    fs::write(scratch.path().join("layer.json"), record)?;
+    let record = Record { version: 1, size, boot: Some(sys::process::boot_id()?) };
+    fs::write(scratch.path().join("layer.json"), encoded(&record))?;
     Ok(StagedTree { scratch, diff_id, size })
+}
+
+fn encoded(record: &Record) -> Vec<u8> {
+    serde_json::to_vec(record).expect("a record is always JSON")
 }
 
 struct HashReader<R> {

@@ -1,7 +1,7 @@
 //! Images on disk: blobs by digest, unpacked layers, snapshots, names, leases, garbage collection.
 //!
-//! Guarantees: a blob or layer that has its final name is whole, verified and on disk; whatever was begun and not
-//! finished is swept at the next [`Store::open`]; one process at a time holds a store. Blocking, callable from any
+//! Guarantees: a blob that has its final name is whole, verified and on disk, and so is a layer's tree or it is made again
+//! from its blob; whatever was begun and not finished is swept at the next [`Store::open`]; one process at a time holds a store. Blocking, callable from any
 //! thread. It knows neither registries nor containers: a snapshot has a key, and who uses an image is asked of the caller.
 //!
 //! ```text
@@ -33,6 +33,7 @@ mod remove;
 mod resolve;
 mod save;
 mod scratch;
+mod settle;
 mod snapshot;
 mod store;
 mod usage;

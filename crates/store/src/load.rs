@@ -14,7 +14,7 @@ use fault::{Doing, Error, Result};
 use oci::{Descriptor, Digest, Reference};
 
 use crate::image::{Manifest, Moved, NewImage, parse_config};
-use crate::layer::{StagedTree, blob_compression, joined, layer_type};
+use crate::layer::{StagedTree, file_compression, joined, layer_type};
 use crate::lease::{Held, Lease};
 use crate::publish::Staged;
 use crate::{ImageId, Layer, Store};
@@ -137,7 +137,8 @@ impl Store {
         if self.has_layer(diff_id)? {
             return Ok(Tree { diff_id: diff_id.clone(), size: self.layer_size(diff_id)?, staged: None });
         }
-        let staged = self.stage_tree(members.blob(member)?)?;
+        let blob = members.blob(member)?;
+        let staged = self.stage_tree(blob.reopen()?, &blob.digest)?;
         if staged.diff_id != *diff_id {
             let got = &staged.diff_id;
             return Err(Error::invalid(format!(
@@ -205,9 +206,11 @@ fn new_image(
                 staged.verify(&blob)?;
                 blob
             }
-            None => {
-                Descriptor::new(layer_type(blob_compression(staged)?), staged.digest.clone(), staged.size)
-            }
+            None => Descriptor::new(
+                layer_type(file_compression(&staged.file)?),
+                staged.digest.clone(),
+                staged.size,
+            ),
         };
         let tree = &trees[&layer.member];
         if tree.diff_id != diff_id {

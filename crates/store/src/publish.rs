@@ -1,7 +1,7 @@
-//! Giving staged blobs and layers their final names: everything on disk first, then the renames.
+//! Giving staged blobs and layers their final names: blobs on disk first, then the renames.
 //!
 //! A rename that happened leaves a whole blob or layer that nobody refers to yet; the collector takes it if the next
-//! step never comes. So any number of things is published with one sync.
+//! step never comes. Trees need not be on disk yet (`settle.rs`).
 
 use fault::{Kind, Result};
 use sys::fs;
@@ -13,7 +13,6 @@ use crate::scratch::Scratch;
 
 #[derive(Debug)]
 pub(crate) enum Staged {
-    /// Its content has been fsynced, or [`Store::sync`] was called since.
     Blob(StagedBlob),
     Tree(StagedTree),
 }
@@ -21,12 +20,18 @@ pub(crate) enum Staged {
 impl Store {
     /// Puts everything written so far on disk: one syncfs instead of an fsync for each of a layer's files.
     pub(crate) fn sync(&self) -> Result<()> {
-        sys::crash::point("store.publish.sync");
         fs::syncfs(fs::open(self.path("ingest"), &fs::OpenHow::DIRECTORY)?)
     }
 
-    /// Moves synced things to their places. The caller's lease holds them.
+    /// Moves staged things to their places. The caller's lease holds them.
     pub(crate) fn publish(&self, staged: Vec<Staged>) -> Result<()> {
+        sys::crash::point("store.publish.sync");
+        for one in &staged {
+            match one {
+                Staged::Blob(blob) => fs::fsync(&blob.file)?,
+                Staged::Tree(tree) => self.inner.unsettled.add(&tree.diff_id),
+            }
+        }
         for one in staged {
             sys::crash::point("store.publish.rename");
             match one {

@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::db::Db;
 use crate::lease::Leases;
 use crate::scratch::Scratch;
+use crate::settle::Unsettled;
 use crate::snapshot::init_layer;
 
 /// A handle of an open store; clones share it, and the last one to go closes it.
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     root: PathBuf,
     pub(crate) db: Db,
     pub(crate) leases: Leases,
+    pub(crate) unsettled: Unsettled,
     /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
     scratch_count: AtomicU64,
     /// One sweep at a time: two would stumble over each other's trees.
@@ -52,6 +54,7 @@ impl Store {
             root: root.into(),
             db,
             leases: Leases::default(),
+            unsettled: Unsettled::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),
             _lock: lock,
@@ -60,14 +63,17 @@ impl Store {
         sys::crash::point("store.open.converging");
         init_layer::ensure(&store)?;
         store.discard_lost_snapshots()?;
+        store.rebuild_layers()?;
         store.write_layout()?;
         store.collect()?;
         Ok(store)
     }
 
-    /// Deletes what was removed earlier. Slow (whole trees); to be called where nobody waits.
+    /// Does what nobody waits for: syncs new layers, deletes what was removed. Slow; to be called in the background
+    /// after images or snapshots came or went.
     pub fn sweep(&self) -> Result<()> {
         let _alone = self.inner.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settle()?;
         for name in fs::read_dir(self.path("trash"))? {
             sys::crash::point("store.sweep.one");
             fs::remove_tree(self.path("trash").join(name))?;
