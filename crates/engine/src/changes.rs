@@ -196,8 +196,7 @@ fn healthcheck(config: &mut Config, rest: &str) -> Result<()> {
 
 fn health_flag(check: &mut Healthcheck, flag: &str) -> Result<()> {
     let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-    let duration =
-        || duration(value).ok_or_else(|| Error::invalid(format!("invalid duration: \"{value}\"")));
+    let duration = || duration(value).ok_or_else(|| Error::invalid(format!("invalid duration: \"{value}\"")));
     match name {
         "interval" => check.interval = duration()?,
         "timeout" => check.timeout = duration()?,

@@ -17,6 +17,7 @@ mod create;
 mod defaults;
 mod etc;
 mod exit;
+mod filters;
 mod merge;
 mod mounts;
 mod ports;
@@ -26,13 +27,18 @@ mod removal;
 mod show;
 mod signal;
 mod start;
+mod status;
 mod stop;
 mod validate;
 mod view;
 mod wait;
 
 pub use attach::AttachStream;
+pub(crate) use attach::{Joiner, Keys, stream};
+pub(crate) use create::undo as undo_create;
+pub(crate) use exit::{KILLED, apply as apply_exit, kill_cgroup, read_exit, settle};
 pub use registry::{Container, Registry};
+pub(crate) use removal::finish as finish_removal;
 pub use view::View;
 
 pub(crate) use signal::parse as parse_signal;

@@ -1,6 +1,8 @@
 //! The handle that everybody holds: the parts of an engine, opened together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use fault::{Error, Result};
 use network::Networks;
@@ -29,6 +31,7 @@ struct Parts {
     tasks: Tasks,
     /// Tells this boot from others.
     boot_id: String,
+    sweep_planned: AtomicBool,
 }
 
 impl Engine {
@@ -84,6 +87,24 @@ impl Engine {
         &self.0.boot_id
     }
 
+    /// Has the store delete what was removed, when nobody waits and many removals have come together.
+    pub(crate) fn sweep_soon(&self) {
+        if self.0.sweep_planned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let engine = self.clone();
+        self.tasks().spawn(async move {
+            let mut ending = engine.tasks().ending();
+            if tokio::time::timeout(SWEEP_DELAY, ending.wait_for(|ending| *ending)).await.is_ok() {
+                return;
+            }
+            engine.0.sweep_planned.store(false, Ordering::Relaxed);
+            if let Err(error) = engine.blocking(|engine| engine.store().sweep()).await {
+                tracing::warn!(%error, "removed snapshots not deleted");
+            }
+        });
+    }
+
     /// Runs finite blocking work off the tasks' threads. It runs to its end even if nobody waits any more.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
@@ -109,6 +130,7 @@ impl Parts {
             monitors: Monitors::new(),
             tasks: Tasks::new(),
             boot_id: sys::process::boot_id()?,
+            sweep_planned: AtomicBool::new(false),
             config,
         })
     }
@@ -118,3 +140,6 @@ impl Parts {
 fn broken(error: tokio::task::JoinError) -> Error {
     Error::internal("blocking work broke off").with_source(error)
 }
+
+/// Deleting trees is slow and slows the file system down for those who create: it waits until a burst is over.
+const SWEEP_DELAY: Duration = Duration::from_secs(2);

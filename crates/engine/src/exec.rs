@@ -1,1 +1,411 @@
-//! (being written)
+//! Further processes in a running container. Their states live in the container's task; what was started and how it
+//! ended lies in `execs/` until the container is removed.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use api::exec::{Create, Inspect, ProcessConfig, Start};
+use api::stdcopy::{self, Stream};
+use fault::{Error, Kind, Result};
+use runtime::protocol::{Exit, Fds, Request, Target};
+use sys::process::PidFd;
+
+use crate::Engine;
+use crate::container::task::{Answer, Task, tell};
+use crate::container::{AttachStream, Command, Joiner, Keys, stream};
+use crate::resolve;
+use crate::state::Action;
+use crate::user::Accounts;
+
+/// Prepares a process; nothing runs yet.
+pub async fn create(engine: &Engine, container: &str, config: Create) -> Result<String> {
+    if config.cmd.is_empty() {
+        return Err(Error::invalid("No exec command specified"));
+    }
+    Keys::parse(&config.detach_keys)?;
+    let container = engine.containers().find(container)?;
+    container.ask(|answer| Command::Exec(Order::Create { config: Box::new(config), answer })).await
+}
+
+/// Starts it. Attached, a failure to execute comes through the stream, as with Docker; detached, as an error.
+pub async fn start(engine: &Engine, exec: &str, options: Start) -> Result<Option<AttachStream>> {
+    let container = engine.containers().of_exec(exec)?;
+    let id = exec.to_owned();
+    container.ask(|answer| Command::Exec(Order::Start { id, options, answer })).await
+}
+
+pub async fn resize(engine: &Engine, exec: &str, height: u16, width: u16) -> Result<()> {
+    let container = engine.containers().of_exec(exec)?;
+    let id = exec.to_owned();
+    container.ask(|answer| Command::Exec(Order::Resize { id, height, width, answer })).await
+}
+
+pub async fn inspect(engine: &Engine, exec: &str) -> Result<Inspect> {
+    let container = engine.containers().of_exec(exec)?;
+    let id = exec.to_owned();
+    container.ask(|answer| Command::Exec(Order::Inspect { id, answer })).await
+}
+
+/// What a container's task is asked about its execs.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Create { config: Box<Create>, answer: Answer<String> },
+    Start { id: String, options: Start, answer: Answer<Option<AttachStream>> },
+    Resize { id: String, height: u16, width: u16, answer: Answer<()> },
+    Inspect { id: String, answer: Answer<Inspect> },
+}
+
+/// All execs of one container.
+#[derive(Debug, Default)]
+pub(crate) struct Execs(BTreeMap<String, Exec>);
+
+#[derive(Debug)]
+struct Exec {
+    config: Create,
+    phase: Phase,
+    /// Who asked after the process had ended and before the monitor told how.
+    inspectors: Vec<Answer<Inspect>>,
+}
+
+impl Exec {
+    fn new(config: Create, phase: Phase) -> Self {
+        Self { config, phase, inspectors: Vec::new() }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Created,
+    Starting(Waiting),
+    Running { pid: i32 },
+    Ended { pid: i32, code: i32 },
+}
+
+/// Who learns how a start went.
+#[derive(Debug)]
+enum Waiting {
+    /// Our copy of the monitor's end of the client's stream.
+    Client(OwnedFd),
+    Caller(Answer<Option<AttachStream>>),
+}
+
+impl Execs {
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Those of an earlier engine: what was started, and how it ended if it did. Blocks.
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
+        let execs = folder.join(FOLDER);
+        let mut all = BTreeMap::new();
+        if !sys::fs::exists(&execs)? {
+            return Ok(Self(all));
+        }
+        for name in sys::fs::read_dir(&execs)? {
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+            let Ok(config) = serde_json::from_slice(&sys::fs::read(execs.join(&name))?) else { continue };
+            // Until the monitor says otherwise, one without an exit file was lost.
+            let exit = read_exit(&execs.join(format!("{id}.exit")));
+            let phase = Phase::Ended {
+                pid: exit.as_ref().map_or(0, |exit| exit.pid),
+                code: exit.map_or(crate::container::KILLED, |exit| exit.code),
+            };
+            all.insert(id.to_owned(), Exec::new(config, phase));
+        }
+        Ok(Self(all))
+    }
+
+    /// What the container's monitor told about them.
+    pub(crate) fn met_again(&mut self, states: &[runtime::protocol::ExecState]) {
+        for state in states {
+            let Some(exec) = self.0.get_mut(&state.exec_id) else { continue };
+            exec.phase = match &state.exit {
+                Some(exit) => Phase::Ended { pid: state.pid, code: exit.code },
+                None => Phase::Running { pid: state.pid },
+            };
+        }
+    }
+
+    /// The container ended, and all its processes with it.
+    pub(crate) fn end_all(&mut self) {
+        for exec in self.0.values_mut() {
+            let pid = match exec.phase {
+                Phase::Running { pid } => pid,
+                Phase::Starting(_) => 0,
+                Phase::Created | Phase::Ended { .. } => continue,
+            };
+            exec.phase = Phase::Ended { pid, code: crate::container::KILLED };
+        }
+    }
+
+    fn get(&mut self, id: &str) -> Result<&mut Exec> {
+        self.0.get_mut(id).ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+    }
+
+    /// The one to forget when there are too many: the first that ended.
+    fn surplus(&self) -> Option<String> {
+        if self.0.len() < EXECS_MAX {
+            return None;
+        }
+        let ended = |exec: &Exec| matches!(exec.phase, Phase::Ended { .. } | Phase::Created);
+        self.0.iter().find(|(_, exec)| ended(exec)).map(|(id, _)| id.clone())
+    }
+}
+
+/// A probe that runs every second must not fill memory and disk for ever.
+const EXECS_MAX: usize = 1000;
+
+const FOLDER: &str = "execs";
+
+impl Task {
+    pub(crate) async fn exec(&mut self, order: Order) {
+        match order {
+            Order::Create { config, answer } => {
+                let created = self.exec_create(*config).await;
+                tell(answer, created);
+            }
+            Order::Start { id, options, answer } => self.exec_start(id, options, answer).await,
+            Order::Resize { id, height, width, answer } => self.exec_resize(id, height, width, answer),
+            Order::Inspect { id, answer } => self.exec_inspect(&id, answer),
+        }
+    }
+
+    async fn exec_create(&mut self, config: Create) -> Result<String> {
+        self.step(Action::Exec)?;
+        if let Some(surplus) = self.execs.surplus() {
+            self.forget(&surplus).await;
+        }
+        let id = crate::id::random_hex()?;
+        self.engine.containers().add_exec(&id, &self.id);
+        self.tell(&format!("exec_create: {}", config.cmd.join(" ")), &[("execID", id.clone())]);
+        self.execs.0.insert(id.clone(), Exec::new(config, Phase::Created));
+        self.publish_execs();
+        Ok(id)
+    }
+
+    async fn forget(&mut self, id: &str) {
+        self.execs.0.remove(id);
+        self.engine.containers().drop_exec(id);
+        self.request(Request::Forget { exec_id: id.to_owned() }, Fds::default(), None);
+        let folder = self.engine.config().folder(&self.id).join(FOLDER);
+        let id = id.to_owned();
+        let removed = self.engine.blocking(move |_| {
+            sys::fs::remove_file_if_exists(folder.join(format!("{id}.json")))?;
+            sys::fs::remove_file_if_exists(folder.join(format!("{id}.exit")))
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(container = %self.id, %error, "exec not forgotten");
+        }
+    }
+
+    fn publish_execs(&self) {
+        let ids = self.execs.ids();
+        self.edit(|view| view.execs = ids);
+    }
+
+    async fn exec_start(&mut self, id: String, options: Start, answer: Answer<Option<AttachStream>>) {
+        let request = match self.exec_request(&id, &options).await {
+            Ok(request) => request,
+            Err(error) => return tell(answer, Err(error)),
+        };
+        if options.detach {
+            return self.exec_send(id, request, Fds::default(), Waiting::Caller(answer));
+        }
+        match self.exec_streams(&id) {
+            Ok((stream, copy, joiner)) => {
+                let mut fds = Fds::default();
+                let attach = Some(joiner.into_attachment(&mut fds));
+                self.exec_send(id, runtime::protocol::Exec { attach, ..request }, fds, Waiting::Client(copy));
+                tell(answer, Ok(Some(stream)));
+            }
+            Err(error) => tell(answer, Err(error)),
+        }
+    }
+
+    /// Checks, resolves the user, and stores what is about to be started.
+    async fn exec_request(&mut self, id: &str, options: &Start) -> Result<runtime::protocol::Exec> {
+        self.step(Action::Exec)?;
+        let exec = self.execs.get(id)?;
+        match exec.phase {
+            Phase::Created => {}
+            Phase::Starting(_) | Phase::Running { .. } => {
+                return Err(Error::conflict(format!("Error: Exec command {id} is already running")));
+            }
+            Phase::Ended { .. } => {
+                return Err(Error::conflict(format!("Error: Exec command {id} has already run")));
+            }
+        }
+        if options.console_size.is_some() {
+            exec.config.console_size = options.console_size;
+        }
+        let (config, record, exec_id) = (exec.config.clone(), self.record(), id.to_owned());
+        let (process, exit_file) = self
+            .engine
+            .blocking(move |engine| {
+                let folder = engine.config().folder(&record.id).join(FOLDER);
+                store(&folder, &exec_id, &config)?;
+                let user = user(&record, &config)?;
+                Ok((resolve::exec(&record, &config, &user)?, folder.join(format!("{exec_id}.exit"))))
+            })
+            .await?;
+        let exec_id = id.to_owned();
+        Ok(runtime::protocol::Exec { exec_id, process, exit_file, durable: false, attach: None })
+    }
+
+    fn exec_streams(&mut self, id: &str) -> Result<(AttachStream, OwnedFd, Joiner)> {
+        let config = &self.execs.get(id)?.config;
+        let watch = (config.tty && config.attach_stdin)
+            .then(|| Ok::<_, Error>((Keys::parse(&config.detach_keys)?, || ())))
+            .transpose()?;
+        let (stream, socket) = stream(&self.engine, config.tty, watch)?;
+        let copy = sys::fs::duplicate(&socket)?;
+        let (stdin, stdout, stderr) = (config.attach_stdin, config.attach_stdout, config.attach_stderr);
+        Ok((stream, copy, Joiner { socket, stdin, stdout, stderr }))
+    }
+
+    fn exec_send(&mut self, id: String, request: runtime::protocol::Exec, fds: Fds, waiting: Waiting) {
+        let command = request.process.args.join(" ");
+        if let Some(exec) = self.execs.0.get_mut(&id) {
+            exec.phase = Phase::Starting(waiting);
+        }
+        self.request(Request::Exec(Box::new(request)), fds, None);
+        sys::crash::point("exec.start.sent");
+        self.tell(&format!("exec_start: {command}"), &[("execID", id)]);
+    }
+
+    pub(crate) fn exec_started(&mut self, id: &str, pid: i32) {
+        let Ok(exec) = self.execs.get(id) else { return };
+        let before = std::mem::replace(&mut exec.phase, Phase::Running { pid });
+        if let Phase::Starting(Waiting::Caller(answer)) = before {
+            tell(answer, Ok(None));
+        }
+    }
+
+    pub(crate) fn exec_failed(&mut self, id: &str, message: &str, code: i32) {
+        let Ok(exec) = self.execs.get(id) else { return };
+        let tty = exec.config.tty;
+        let text = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {message}: unknown"
+        );
+        match std::mem::replace(&mut exec.phase, Phase::Ended { pid: 0, code }) {
+            Phase::Starting(Waiting::Caller(answer)) => {
+                let kind = if matches!(code, 126 | 127) { Kind::Invalid } else { Kind::Internal };
+                tell(answer, Err(Error::new(kind, text)));
+            }
+            Phase::Starting(Waiting::Client(socket)) => write_failure(socket, tty, &text),
+            _ => {}
+        }
+        self.tell("exec_die", &[("execID", id.to_owned()), ("exitCode", code.to_string())]);
+    }
+
+    pub(crate) fn exec_exited(&mut self, id: &str, exit: &Exit) {
+        let Ok(exec) = self.execs.get(id) else { return };
+        exec.phase = Phase::Ended { pid: exit.pid, code: exit.code };
+        self.tell_inspectors(id);
+        self.tell("exec_die", &[("execID", id.to_owned()), ("exitCode", exit.code.to_string())]);
+    }
+
+    fn exec_resize(&mut self, id: String, height: u16, width: u16, answer: Answer<()>) {
+        match self.execs.get(&id).map(|exec| &exec.phase) {
+            Ok(Phase::Running { .. } | Phase::Starting(_)) => {
+                let request = Request::Resize { target: Target::Exec(id), width, height };
+                self.request(request, Fds::default(), Some(answer));
+            }
+            Ok(_) => tell(answer, Err(Error::conflict(format!("exec {id} is not running")))),
+            Err(error) => tell(answer, Err(error)),
+        }
+    }
+
+    /// A client asks for the code as soon as its stream has ended, which may be just before the monitor tells it: then
+    /// the answer waits.
+    fn exec_inspect(&mut self, id: &str, answer: Answer<Inspect>) {
+        match self.execs.get(id) {
+            Ok(Exec { phase: Phase::Running { pid }, inspectors, .. }) if PidFd::open(*pid).is_err() => {
+                inspectors.push(answer);
+            }
+            Ok(_) => tell(answer, self.exec_describe(id)),
+            Err(error) => tell(answer, Err(error)),
+        }
+    }
+
+    fn tell_inspectors(&mut self, id: &str) {
+        let waiting = self.execs.get(id).map(|exec| std::mem::take(&mut exec.inspectors));
+        for answer in waiting.unwrap_or_default() {
+            tell(answer, self.exec_describe(id));
+        }
+    }
+
+    fn exec_describe(&mut self, id: &str) -> Result<Inspect> {
+        let container_id = self.id.to_string();
+        let exec = self.execs.get(id)?;
+        let config = exec.config.clone();
+        let mut words = config.cmd.iter().cloned();
+        let (running, exit_code, pid) = match exec.phase {
+            Phase::Created => (false, None, 0),
+            Phase::Starting(_) => (true, None, 0),
+            Phase::Running { pid } => (true, None, pid),
+            Phase::Ended { pid, code } => (false, Some(code.into()), pid),
+        };
+        Ok(Inspect {
+            id: id.to_owned(),
+            running,
+            exit_code,
+            process_config: ProcessConfig {
+                tty: config.tty,
+                entrypoint: words.next().unwrap_or_default(),
+                arguments: words.collect(),
+                privileged: Some(config.privileged),
+                user: config.user,
+            },
+            open_stdin: config.attach_stdin,
+            open_stderr: config.attach_stderr,
+            open_stdout: config.attach_stdout,
+            can_remove: false,
+            container_id,
+            detach_keys: config.detach_keys,
+            pid: pid.into(),
+        })
+    }
+}
+
+/// The intent, for the engine that comes after a crash. Blocks.
+fn store(folder: &Path, id: &str, config: &Create) -> Result<()> {
+    sys::fs::create_dir_all(folder, 0o700)?;
+    let json = serde_json::to_vec(config).expect("an exec's configuration has string keys only");
+    sys::fs::write_swapped(folder.join(format!("{id}.json")), json, 0o600)?;
+    sys::crash::point("exec.start.intended");
+    Ok(())
+}
+
+/// Looked up in the running container, through its first process. Blocks.
+fn user(record: &crate::Record, config: &Create) -> Result<crate::user::User> {
+    use std::os::fd::AsFd as _;
+    let root = sys::fs::open_dir(format!("/proc/{}/root", record.state.pid))?;
+    let groups = record.host_config.group_add.as_deref().unwrap_or_default();
+    let accounts = Accounts::read(root.as_fd())?;
+    match config.user.as_str() {
+        "" => accounts.resolve(&record.config.user, groups),
+        user => accounts.resolve(user, &[]),
+    }
+}
+
+fn read_exit(file: &Path) -> Option<Exit> {
+    serde_json::from_slice(&sys::fs::read_bounded(file, EXIT_BYTES_MAX).ok()?).ok()
+}
+
+const EXIT_BYTES_MAX: u64 = 64 << 10;
+
+/// Into a fresh socket's buffer, which takes this little text without blocking; the client may be gone.
+fn write_failure(socket: OwnedFd, tty: bool, text: &str) {
+    let mut line = format!("{text}\r\n").into_bytes();
+    if !tty {
+        let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
+        line.splice(0..0, stdcopy::header(Stream::Stdout, length));
+    }
+    if let Err(error) = UnixStream::from(socket).write_all(&line) {
+        tracing::debug!(%error, "exec's client is gone");
+    }
+}

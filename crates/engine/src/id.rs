@@ -58,7 +58,11 @@ impl TryFrom<String> for ContainerId {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        if oci_is_id(&text) { Ok(Self(text.into())) } else { Err(Error::invalid(format!("not an id: {text}"))) }
+        if oci_is_id(&text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(Error::invalid(format!("not an id: {text}")))
+        }
     }
 }
 

@@ -165,7 +165,9 @@ impl Record {
     pub(crate) fn save(&self, folder: &Path, durability: Durability) -> Result<()> {
         let path = folder.join(FILE);
         match durability {
-            Durability::Durable if !self.is_volatile() => sys::fs::write_atomic_mode(path, self.to_json(), 0o600),
+            Durability::Durable if !self.is_volatile() => {
+                sys::fs::write_atomic_mode(path, self.to_json(), 0o600)
+            }
             Durability::Durable | Durability::Volatile => sys::fs::write_swapped(path, self.to_json(), 0o600),
         }
     }
@@ -177,7 +179,8 @@ impl Record {
         let record: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Error::internal(format!("record {}", path.display())).with_source(error))?;
         if record.version > VERSION {
-            let words = format!("record {} has version {}, newer than this program", path.display(), record.version);
+            let words =
+                format!("record {} has version {}, newer than this program", path.display(), record.version);
             return Err(Error::unsupported(words)).doing(|| "reading containers");
         }
         Ok(record)

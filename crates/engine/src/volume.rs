@@ -171,5 +171,9 @@ fn users(engine: &Engine, name: &str) -> Vec<String> {
             && record.mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
     };
     let containers = engine.containers().all();
-    containers.iter().filter(|container| uses(&container.view().record)).map(|container| container.id.to_string()).collect()
+    containers
+        .iter()
+        .filter(|container| uses(&container.view().record))
+        .map(|container| container.id.to_string())
+        .collect()
 }

@@ -25,7 +25,10 @@ impl Container {
     }
 
     /// Sends a command and waits for the answer; who stops waiting changes nothing.
-    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let gone = || Error::not_found(format!("No such container: {}", self.id));
         self.commands.send(command(answer)).await.map_err(|_| gone())?;
@@ -169,9 +172,11 @@ mod tests {
         let other = ContainerId::random().unwrap();
         let error = registry.reserve("web", &other).unwrap_err();
         assert_eq!(error.kind(), fault::Kind::Conflict);
-        assert!(error.to_string().starts_with(
-            "Conflict. The container name \"/web\" is already in use by container \"abc10000"
-        ));
+        assert!(
+            error.to_string().starts_with(
+                "Conflict. The container name \"/web\" is already in use by container \"abc10000"
+            )
+        );
         registry.release("web");
         registry.reserve("web", &other).unwrap();
     }

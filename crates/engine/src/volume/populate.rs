@@ -24,7 +24,9 @@ pub(super) fn populate(folder: &Path, rootfs: BorrowedFd<'_>, path: &Path) -> Re
     let source = match sys::fs::open_beneath(rootfs, path, &how) {
         Ok(source) => source,
         // The image has nothing there, or a file: the volume stays as it is.
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NOT_A_DIRECTORY) => return Ok(()),
+        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NOT_A_DIRECTORY) => {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     let copy = folder.join(UNFINISHED);

@@ -31,7 +31,9 @@ impl Record {
     pub(super) fn of(wish: &Wish<'_>) -> Result<Self> {
         if !matches!(wish.driver, "" | "local") {
             let driver = wish.driver;
-            return Err(Error::not_found(format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found")));
+            return Err(Error::not_found(format!(
+                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            )));
         }
         if let Some(option) = wish.options.keys().next() {
             return Err(Error::unsupported(format!("option {option} of the local volume driver")));
@@ -65,12 +67,16 @@ impl Record {
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let broken =
-            |error: serde_json::Error| Error::internal(format!("record {}", path.display())).with_source(error);
+        let broken = |error: serde_json::Error| {
+            Error::internal(format!("record {}", path.display())).with_source(error)
+        };
         let record: Self = serde_json::from_slice(&bytes).map_err(broken)?;
         if record.version > VERSION {
             let version = record.version;
-            return Err(Error::unsupported(format!("version {version} of {}, newer than this program", path.display())));
+            return Err(Error::unsupported(format!(
+                "version {version} of {}, newer than this program",
+                path.display()
+            )));
         }
         Ok(Some(record))
     }
@@ -99,7 +105,9 @@ pub(super) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     if name.len() == 1 && begins {
-        return Err(Error::invalid("volume name is too short, names should be at least two alphanumeric characters"));
+        return Err(Error::invalid(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
     }
     Err(Error::invalid(format!(
         "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. \
@@ -116,7 +124,10 @@ mod tests {
         assert!(check_name("a.b-c_1").is_ok());
         assert!(check_name("a").unwrap_err().to_string().starts_with("volume name is too short"));
         for bad in ["", ".a", "a/b", "..", "a b"] {
-            assert!(check_name(bad).unwrap_err().to_string().contains("includes invalid characters"), "{bad}");
+            assert!(
+                check_name(bad).unwrap_err().to_string().contains("includes invalid characters"),
+                "{bad}"
+            );
         }
     }
 

@@ -15,21 +15,22 @@ pub async fn create(engine: &Engine, wanted: Create) -> Result<Volume> {
     if wanted.cluster_volume_spec.is_some() {
         return Err(Error::unsupported("cluster volumes"));
     }
-    engine.blocking(move |engine| {
-        let wish = Wish {
-            name: &wanted.name,
-            driver: &wanted.driver,
-            options: wanted.driver_opts.clone(),
-            labels: wanted.labels.clone(),
-            anonymous: false,
-        };
-        let (record, new) = engine.volumes().create(&wish)?;
-        if new {
-            tell(engine, "create", &record.name);
-        }
-        Ok(show(engine, &record))
-    })
-    .await
+    engine
+        .blocking(move |engine| {
+            let wish = Wish {
+                name: &wanted.name,
+                driver: &wanted.driver,
+                options: wanted.driver_opts.clone(),
+                labels: wanted.labels.clone(),
+                anonymous: false,
+            };
+            let (record, new) = engine.volumes().create(&wish)?;
+            if new {
+                tell(engine, "create", &record.name);
+            }
+            Ok(show(engine, &record))
+        })
+        .await
 }
 
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume> {
@@ -46,23 +47,29 @@ pub async fn list(engine: &Engine, filters: Filters) -> Result<List> {
             && filters.labels(&record.labels)
             && dangling.is_none_or(|dangling| dangling == users(engine, &record.name).is_empty())
     };
-    engine.blocking(move |engine| {
-        let records = engine.volumes().all()?;
-        let volumes = records.iter().filter(|record| wanted(engine, record)).map(|record| show(engine, record)).collect();
-        Ok(List { volumes, warnings: None })
-    })
-    .await
+    engine
+        .blocking(move |engine| {
+            let records = engine.volumes().all()?;
+            let volumes = records
+                .iter()
+                .filter(|record| wanted(engine, record))
+                .map(|record| show(engine, record))
+                .collect();
+            Ok(List { volumes, warnings: None })
+        })
+        .await
 }
 
 /// Removes a volume; with `force` one that is not there is fine.
 pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
     let name = name.to_owned();
-    engine.blocking(move |engine| match engine.volumes().get(&name) {
-        Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(record) => remove_unused(engine, &record.name),
-    })
-    .await
+    engine
+        .blocking(move |engine| match engine.volumes().get(&name) {
+            Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(record) => remove_unused(engine, &record.name),
+        })
+        .await
 }
 
 fn remove_unused(engine: &Engine, name: &str) -> Result<()> {
@@ -80,36 +87,38 @@ fn remove_unused(engine: &Engine, name: &str) -> Result<()> {
 pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
     filters.allow(&["all", "label", "label!"])?;
     let all = filters.flag("all", false)?;
-    engine.blocking(move |engine| {
-        let mut pruned = Pruned::default();
-        for record in engine.volumes().all()? {
-            let wanted = (all || record.is_anonymous()) && filters.labels(&record.labels);
-            if !wanted || !users(engine, &record.name).is_empty() {
-                continue;
+    engine
+        .blocking(move |engine| {
+            let mut pruned = Pruned::default();
+            for record in engine.volumes().all()? {
+                let wanted = (all || record.is_anonymous()) && filters.labels(&record.labels);
+                if !wanted || !users(engine, &record.name).is_empty() {
+                    continue;
+                }
+                let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
+                remove_unused(engine, &record.name)?;
+                pruned.space_reclaimed += size;
+                pruned.volumes_deleted.get_or_insert_default().push(record.name);
             }
-            let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
-            remove_unused(engine, &record.name)?;
-            pruned.space_reclaimed += size;
-            pruned.volumes_deleted.get_or_insert_default().push(record.name);
-        }
-        Ok(pruned)
-    })
-    .await
+            Ok(pruned)
+        })
+        .await
 }
 
 /// All volumes with their size and number of containers, for the disk usage.
 pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
-    engine.blocking(|engine| {
-        let measure = |record: Record| {
-            let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
-            let count = users(engine, &record.name).len();
-            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
-            Ok(Volume { usage_data: Some(usage), ..show(engine, &record) })
-        };
-        engine.volumes().all()?.into_iter().map(measure).collect()
-    })
-    .await
+    engine
+        .blocking(|engine| {
+            let measure = |record: Record| {
+                let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
+                let count = users(engine, &record.name).len();
+                let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+                let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
+                Ok(Volume { usage_data: Some(usage), ..show(engine, &record) })
+            };
+            engine.volumes().all()?.into_iter().map(measure).collect()
+        })
+        .await
 }
 
 fn show(engine: &Engine, record: &Record) -> Volume {

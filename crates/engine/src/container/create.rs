@@ -1,0 +1,268 @@
+//! A creation: one hop of blocking work whose point of no return is a rename.
+//!
+//! ```text
+//! creating.json --> snapshot --> volumes --> rename to record.json, fsync --> known to all
+//! ```
+//!
+//! What happens before the rename is undone, by the failing path and by the next engine alike.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use api::container::{Create, Created};
+use fault::{Call, Error, Kind, Result};
+use store::{ImageId, MountOptions};
+use sys::fs::OpenHow;
+
+use super::mounts::{self, Inherited};
+use super::view::View;
+use super::{defaults, merge, ports, removal, task, validate};
+use crate::exec::Execs;
+use crate::record::{self, MountKind};
+use crate::volume::Wish;
+use crate::{ContainerId, Engine, Record, id, names, resolve};
+
+pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create) -> Result<Created> {
+    engine.blocking(move |engine| create_blocking(engine, name.as_deref(), wanted)).await
+}
+
+fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Result<Created> {
+    let name = name.filter(|name| !name.is_empty()).map(validate::name).transpose()?;
+    validate::create(&wanted)?;
+    let image_id = engine.store().resolve(&wanted.config.image)?;
+    let record = draft(engine, &image_id, wanted).map_err(not_about_images)?;
+    let record = named(engine, name, record)?;
+    let made = make(engine, &record, &image_id);
+    if let Err(error) = made {
+        undo(engine, &record);
+        engine.containers().release(&record.name);
+        return Err(not_about_images(error));
+    }
+    let id = record.id.to_string();
+    let container = task::spawn(engine, View::of(record), None, Execs::default());
+    tell_created(engine, &container.view());
+    Ok(Created { id, warnings: Vec::new() })
+}
+
+/// "Not found" makes clients pull the image, so nothing else may be told so.
+fn not_about_images(error: Error) -> Error {
+    if error.kind() == Kind::NotFound { error.with_kind(Kind::Invalid) } else { error }
+}
+
+/// The record, complete but for its name. Nothing is changed yet.
+fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Record> {
+    let id = ContainerId::random()?;
+    let image = engine.store().image(image_id)?;
+    let image_config = image.config.config.unwrap_or_default();
+    join_hostname(engine, &mut wanted)?;
+    defaults::fill(&mut wanted, &id, &defaults::Host::read()?);
+    name_peers(engine, &mut wanted)?;
+    networks(&wanted)?;
+    resolve::check(&wanted.host_config)?;
+    let mut record = Record::new(id, String::new(), sys::time::now_rfc3339_nano());
+    record.image_id = image_id.to_string();
+    record.config = merge::merge(wanted.config, &image_config)?;
+    record.host_config = wanted.host_config;
+    record.endpoints = wanted.networking_config.endpoints_config;
+    record.mounts = mounts::plan(&record.config, &record.host_config, &inherited(engine, &record)?)?;
+    record.mounts.iter().try_for_each(check_source)?;
+    for mount in record.mounts.iter_mut().filter(|mount| mount.anonymous) {
+        mount.name = id::random_hex()?;
+    }
+    ports::wishes(&record)?;
+    Ok(record)
+}
+
+/// Who joins another container's network has its host name too.
+fn join_hostname(engine: &Engine, wanted: &mut Create) -> Result<()> {
+    if let Some(peer) = wanted.host_config.network_mode.strip_prefix("container:") {
+        let peer = engine.containers().find(peer)?.view();
+        wanted.config.hostname.clone_from(&peer.record.config.hostname);
+        wanted.config.domainname.clone_from(&peer.record.config.domainname);
+    }
+    Ok(())
+}
+
+/// Joined containers are remembered by id: names change hands.
+fn name_peers(engine: &Engine, wanted: &mut Create) -> Result<()> {
+    let host = &mut wanted.host_config;
+    for mode in [&mut host.network_mode, &mut host.ipc_mode, &mut host.pid_mode] {
+        if let Some(peer) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", engine.containers().find(peer)?.id);
+        }
+    }
+    Ok(())
+}
+
+/// One network, the one that the mode names, without what only user-defined networks have.
+fn networks(wanted: &Create) -> Result<()> {
+    let mode = wanted.host_config.network_mode.as_str();
+    for (name, settings) in &wanted.networking_config.endpoints_config {
+        if name != mode {
+            return Err(Error::unsupported("more than one network"));
+        }
+        let asks = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        let address = settings
+            .ipam_config
+            .as_ref()
+            .is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
+        if address && mode == "bridge" {
+            return Err(Error::invalid(
+                "invalid config for network bridge: invalid endpoint settings:\n\
+                 user specified IP address is supported on user defined networks only",
+            ));
+        }
+        if asks(&settings.aliases) && mode == "bridge" {
+            return Err(Error::invalid(
+                "invalid config for network bridge: invalid endpoint settings:\n\
+                 network-scoped aliases are only supported for user-defined networks",
+            ));
+        }
+        if asks(&settings.links) || settings.driver_opts.as_ref().is_some_and(|options| !options.is_empty()) {
+            return Err(Error::unsupported("links and driver options of an endpoint"));
+        }
+    }
+    Ok(())
+}
+
+/// `--volumes-from container[:ro|:rw]`
+fn inherited(engine: &Engine, record: &Record) -> Result<Vec<Inherited>> {
+    let sources = record.host_config.volumes_from.iter().flatten();
+    sources
+        .map(|text| {
+            let (name, read_only) = match text.rsplit_once(':') {
+                Some((name, "ro")) => (name, Some(true)),
+                Some((name, "rw" | "z" | "Z")) => (name, None),
+                Some((_, mode)) => return Err(Error::invalid(format!("invalid mode: {mode}"))),
+                None => (text.as_str(), None),
+            };
+            let source = engine.containers().find(name)?.view();
+            let taken = source.record.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
+            Ok(Inherited { mounts: taken.cloned().collect(), read_only })
+        })
+        .collect()
+}
+
+/// `--mount` makes no folders on the host.
+fn check_source(mount: &record::Mount) -> Result<()> {
+    if mount.kind == MountKind::Bind
+        && mount.from_mounts
+        && !mount.create_source
+        && !sys::fs::exists(&mount.source)?
+    {
+        return Err(Error::invalid(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+            mount.source.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Gives the record its name, an invented one if need be.
+fn named(engine: &Engine, name: Option<&str>, mut record: Record) -> Result<Record> {
+    if let Some(name) = name {
+        engine.containers().reserve(name, &record.id)?;
+        record.name = name.to_owned();
+        return Ok(record);
+    }
+    for attempt in 0..NAME_ATTEMPTS {
+        let mut name = names::random()?;
+        if attempt >= NAME_ATTEMPTS / 2 {
+            name += &attempt.to_string();
+        }
+        if engine.containers().reserve(&name, &record.id).is_ok() {
+            record.name = name;
+            return Ok(record);
+        }
+    }
+    record.name = record.id.short().to_owned();
+    engine.containers().reserve(&record.name, &record.id)?;
+    Ok(record)
+}
+
+/// There are some 40,000 names; the later half of the attempts adds a number.
+const NAME_ATTEMPTS: u32 = 12;
+
+/// Everything on disk. Blocks.
+fn make(engine: &Engine, record: &Record, image: &ImageId) -> Result<()> {
+    let folder = engine.config().folder(&record.id);
+    let has_anonymous = record.mounts.iter().any(|mount| mount.anonymous);
+    sys::fs::create_dir(&folder, 0o710)?;
+    let intent = sys::fs::open(folder.join(record::CREATING), &OpenHow::NEW.with_mode(0o600))?;
+    write_intent(&intent, record)?;
+    if has_anonymous {
+        // Their names are known only here: without this a power loss could leave them without an owner.
+        sys::fs::fsync(&intent)?;
+    }
+    sys::crash::point("container.create.intended");
+    let key = record.id.as_str();
+    match record.is_volatile() {
+        true => engine.store().snapshot_create_volatile(key, Some(image))?,
+        false => engine.store().snapshot_create(key, Some(image))?,
+    };
+    sys::crash::point("container.create.snapshot");
+    volumes(engine, record)?;
+    sys::crash::point("container.create.volumes");
+    commit(engine, &folder, &intent, record)?;
+    sys::crash::point("container.create.recorded");
+    Ok(())
+}
+
+fn write_intent(mut file: &File, record: &Record) -> Result<()> {
+    file.write_all(&record.to_json()).call(|| format!("write {}", record::CREATING))
+}
+
+/// The rename makes it a container; with the syncs it survives a power loss.
+fn commit(engine: &Engine, folder: &Path, intent: &File, record: &Record) -> Result<()> {
+    sys::fs::rename(folder.join(record::CREATING), folder.join(record::FILE))?;
+    if record.is_volatile() {
+        return Ok(());
+    }
+    sys::fs::fsync(intent)?;
+    sys::fs::fsync_dir(folder)?;
+    sys::fs::fsync_dir(engine.config().containers())
+}
+
+/// Makes the volumes that are missing and fills the empty ones from the image.
+fn volumes(engine: &Engine, record: &Record) -> Result<()> {
+    let mut rootfs = None;
+    for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+        let wish = Wish { name: &mount.name, anonymous: mount.anonymous, ..Wish::default() };
+        engine.volumes().ensure(&wish)?;
+        if !mount.copy || !mount.subpath.is_empty() {
+            continue;
+        }
+        if rootfs.is_none() {
+            let snapshot = engine.store().snapshot(record.id.as_str())?;
+            rootfs = Some(snapshot.mount(MountOptions { volatile: false, readonly: true })?);
+        }
+        if let Some(rootfs) = &rootfs {
+            engine.volumes().populate(&mount.name, rootfs.as_fd(), &mount.destination)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what a creation made before its rename. Blocks; what fails is left to the next engine.
+pub(crate) fn undo(engine: &Engine, record: &Record) {
+    let undone = removal::remove_volumes(engine, record)
+        .and_then(|()| engine.store().snapshot_remove(record.id.as_str()))
+        .and_then(|()| sys::fs::remove_tree(engine.config().folder(&record.id)));
+    if let Err(error) = undone
+        && error.kind() != Kind::NotFound
+    {
+        tracing::warn!(container = %record.id, %error, "creation not undone");
+    }
+}
+
+fn tell_created(engine: &Engine, view: &View) {
+    let record = &view.record;
+    let mut attributes: BTreeMap<String, String> = record.config.labels.clone();
+    attributes.insert("image".into(), record.config.image.clone());
+    attributes.insert("name".into(), record.name.clone());
+    engine.events().publish(api::events::Type::Container, "create", record.id.as_str(), attributes);
+    tracing::info!(container = %record.id, name = record.name, "created");
+}

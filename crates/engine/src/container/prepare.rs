@@ -1,0 +1,375 @@
+//! All that blocks in a start, in one go: root, user, network, files, mounts, specification, descriptors.
+//!
+//! The run folder is made first: it is the stored intent. Whatever fails is undone by [`super::exit::let_go`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use api::host_config::HostConfig;
+use fault::{Doing, Error, Kind, Result};
+use network::Endpoint;
+use oci::runtime::{Device, Spec};
+use runtime::protocol::{Fds, Log, MountFd, Start};
+use runtime::seccomp::Program;
+use store::MountOptions;
+use sys::fs::OpenHow;
+use sys::namespace::Kinds;
+use sys::process::PidFd;
+
+use super::{etc, ports, validate};
+use crate::record::{Durability, MountKind};
+use crate::resolve::{self, Facts, Filter};
+use crate::state::Status;
+use crate::user::{Accounts, User};
+use crate::{ContainerId, Engine, Record, config};
+
+/// A start that is wished for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) record: Record,
+    /// From an earlier run, if it is still held.
+    pub(super) rootfs: Option<OwnedFd>,
+    pub(super) peers: Peers,
+}
+
+/// First processes of the containers whose namespaces are joined.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peers {
+    network: Option<i32>,
+    ipc: Option<i32>,
+    pid: Option<i32>,
+}
+
+/// A start that only needs to be sent.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) start: Start,
+    pub(super) fds: Fds,
+    pub(super) rootfs: OwnedFd,
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+impl Peers {
+    /// They must run.
+    pub(super) fn find(engine: &Engine, own: &ContainerId, host: &HostConfig) -> Result<Self> {
+        let find = |what: &str, mode: &str| peer(engine, own, what, mode);
+        Ok(Self {
+            network: find("network", &host.network_mode)?,
+            ipc: find("IPC", &host.ipc_mode)?,
+            pid: find("PID", &host.pid_mode)?,
+        })
+    }
+}
+
+fn peer(engine: &Engine, own: &ContainerId, what: &str, mode: &str) -> Result<Option<i32>> {
+    let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
+    let peer = engine.containers().find(id)?;
+    if peer.id == *own {
+        return Err(Error::invalid(format!("cannot join own {what}")));
+    }
+    let view = peer.view();
+    match view.record.state.status {
+        Status::Restarting => Err(Error::conflict(format!(
+            "Container {} is restarting, wait until the container is running",
+            peer.id
+        ))),
+        status if status.has_process() => Ok(Some(view.record.state.pid)),
+        _ => Err(Error::conflict(format!("cannot join {what} of a non running container: {}", peer.id))),
+    }
+}
+
+pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
+    let Wish { record, rootfs, peers } = wish;
+    intend(engine, &record)?;
+    let rootfs = match rootfs {
+        Some(rootfs) => rootfs,
+        None => mount(engine, &record.id, record.is_volatile())?,
+    };
+    sys::crash::point("container.start.rootfs");
+    let user = Accounts::read(rootfs.as_fd())?
+        .resolve(&record.config.user, record.host_config.group_add.as_deref().unwrap_or_default())?;
+    let mut net = connect(engine, &record, peers)?;
+    sys::crash::point("container.start.connected");
+    let endpoint = net.endpoint.take();
+    etc::write(engine, &record, endpoint.as_ref())?;
+    let (start, fds) = compose(engine, &record, &rootfs, &user, peers, net)?;
+    sys::crash::point("container.start.prepared");
+    Ok(Prepared { start, fds, rootfs, endpoint })
+}
+
+/// Stored before anything else is touched: the run folder, and a record that says "running", without a pid yet.
+fn intend(engine: &Engine, record: &Record) -> Result<()> {
+    sys::fs::create_dir_all(engine.config().run_folder(&record.id), 0o700)?;
+    let mut intent = record.clone();
+    intent.state.status = Status::Running;
+    intent.state.pid = 0;
+    intent.state.boot_id = engine.boot_id().to_owned();
+    intent.save(&engine.config().folder(&record.id), Durability::Volatile)?;
+    sys::crash::point("container.start.intended");
+    Ok(())
+}
+
+/// The container's root, mounted nowhere. Blocks.
+pub(super) fn mount(engine: &Engine, id: &ContainerId, volatile: bool) -> Result<OwnedFd> {
+    let snapshot = engine.store().snapshot(id.as_str())?;
+    snapshot.mount(MountOptions { volatile, readonly: false }).doing(|| format!("mounting the root of {id}"))
+}
+
+/// A container's place in a network.
+#[derive(Debug, Default)]
+struct Net {
+    /// Absent: the host's.
+    netns: Option<OwnedFd>,
+    endpoint: Option<Endpoint>,
+    held: Vec<OwnedFd>,
+}
+
+fn connect(engine: &Engine, record: &Record, peers: Peers) -> Result<Net> {
+    if let Some(pid) = peers.network {
+        let netns = sys::namespace::open(&pid.to_string(), Kinds::NET)?;
+        return Ok(Net { netns: Some(netns), ..Net::default() });
+    }
+    match record.host_config.network_mode.as_str() {
+        "host" => Ok(Net::default()),
+        "none" => Ok(Net { netns: Some(engine.networks().isolated_netns()?), ..Net::default() }),
+        network => connect_to(engine, record, network),
+    }
+}
+
+fn connect_to(engine: &Engine, record: &Record, network: &str) -> Result<Net> {
+    let mac = match record.endpoints.get(network).map(|settings| settings.mac_address.as_str()) {
+        None | Some("") => record.config.mac_address.as_str(),
+        Some(mac) => mac,
+    };
+    let request = network::Request {
+        id: record.id.as_str(),
+        network,
+        mac: if mac.is_empty() { None } else { Some(mac.parse()?) },
+        ip: None,
+        ports: ports::wishes(record)?,
+    };
+    let connection = engine.networks().connect(&request).map_err(|error| in_docker_s_words(error, record))?;
+    let network::Connection { endpoint, netns, reserved } = connection;
+    Ok(Net { netns: Some(netns), endpoint: Some(endpoint), held: reserved })
+}
+
+/// Docker names the endpoint, which for us never came to be.
+fn in_docker_s_words(error: Error, record: &Record) -> Error {
+    let text = error.to_string();
+    if error.kind() != Kind::Conflict || !text.contains("Bind for ") {
+        return error;
+    }
+    let endpoint = crate::id::random_hex().unwrap_or_default();
+    Error::internal(format!(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint {} \
+         ({endpoint}): {text}",
+        record.name
+    ))
+}
+
+fn compose(
+    engine: &Engine,
+    record: &Record,
+    rootfs: &OwnedFd,
+    user: &User,
+    peers: Peers,
+    net: Net,
+) -> Result<(Start, Fds)> {
+    let folder = engine.config().folder(&record.id);
+    let run_folder = engine.config().run_folder(&record.id);
+    let record = located(engine, record)?;
+    let spec = resolve::spec(&record, facts(engine, &record, user, peers, &folder)?)?;
+    let mut fds = Fds::default();
+    let mounts = sources(&spec, &record, peers, rootfs.as_fd(), &mut fds)?;
+    let listener = sys::socket::listen(sys::socket::Kind::Stream, &config::monitor_socket(&run_folder))?;
+    let capabilities = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
+    let seccomp = filter(&record, capabilities.map_or(&[], |sets| &sets.bounding))?;
+    let start = Start {
+        id: record.id.to_string(),
+        spec,
+        rootfs: Some(fds.put(sys::fs::duplicate(rootfs)?)),
+        mounts,
+        netns: net.netns.map(|netns| fds.put(netns)),
+        listener: Some(fds.put(listener)),
+        held: net.held.into_iter().map(|held| fds.put(held)).collect(),
+        attaches: Vec::new(),
+        log: log(engine, &record)?,
+        exit_file: config::exit_file(&run_folder),
+        // The record is what survives a power loss; the exit file only has to survive the daemon.
+        durable: false,
+        open_stdin: record.config.open_stdin,
+        stdin_once: record.config.stdin_once,
+        seccomp,
+    };
+    Ok((start, fds))
+}
+
+fn facts<'a>(
+    engine: &'a Engine,
+    record: &Record,
+    user: &'a User,
+    peers: Peers,
+    folder: &'a Path,
+) -> Result<Facts<'a>> {
+    let host_devices = match record.host_config.privileged {
+        true => runtime::defaults::host_devices()?,
+        false => Vec::new(),
+    };
+    Ok(Facts {
+        user,
+        cgroup: super::View::of(record.clone()).cgroup(engine.config()),
+        folder,
+        init: &engine.config().runtime,
+        ipc_peer: peers.ipc,
+        pid_peer: peers.pid,
+        host_devices,
+        find_devices,
+    })
+}
+
+/// The record with its volumes' places on the host, and the missing folders of binds made.
+fn located(engine: &Engine, record: &Record) -> Result<Record> {
+    let mut record = record.clone();
+    for mount in &mut record.mounts {
+        match mount.kind {
+            MountKind::Volume => mount.source = engine.volumes().mountpoint(&mount.name)?,
+            MountKind::Bind if mount.create_source && !sys::fs::exists(&mount.source)? => {
+                sys::fs::create_dir_all(&mount.source, 0o755).doing(|| {
+                    format!("error while creating mount source path '{}'", mount.source.display())
+                })?;
+            }
+            MountKind::Bind | MountKind::Tmpfs => {}
+        }
+    }
+    Ok(record)
+}
+
+/// Detached clones of everything that is bound, made here, in the host's mount namespace.
+fn sources(
+    spec: &Spec,
+    record: &Record,
+    peers: Peers,
+    any: BorrowedFd<'_>,
+    fds: &mut Fds,
+) -> Result<Vec<MountFd>> {
+    let binds = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == "bind");
+    binds
+        .map(|(index, mount)| {
+            let recursive = mount.options.iter().any(|option| option == "rbind");
+            let volume = record.mounts.iter().find(|own| own.destination == mount.destination);
+            let subpath = volume.filter(|own| !own.subpath.is_empty());
+            let fd = match (mount.source.to_str(), subpath, peers.ipc) {
+                (Some(resolve::mounts::PEER_SHM), _, Some(pid)) => shared_memory_of(pid)?,
+                (_, Some(volume), _) => beneath(&volume.source, &volume.subpath, recursive)?,
+                _ => sys::mount::bind(any, &mount.source, recursive)
+                    .map_err(|error| bind_failed(error, &mount.source))?,
+            };
+            Ok(MountFd { mount: index, fd: fds.put(fd) })
+        })
+        .collect()
+}
+
+fn bind_failed(error: Error, source: &Path) -> Error {
+    if error.kind() != Kind::NotFound {
+        return error;
+    }
+    Error::invalid(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {}",
+        source.display()
+    ))
+}
+
+/// A folder inside a volume; links lead nowhere else.
+fn beneath(volume: &Path, subpath: &str, recursive: bool) -> Result<OwnedFd> {
+    let root = sys::fs::open_dir(volume)?;
+    let place = sys::fs::open_beneath(&root, subpath, &OpenHow::PATH)?;
+    sys::mount::bind(place.as_fd(), Path::new(""), recursive)
+}
+
+/// The `/dev/shm` that another container has.
+fn shared_memory_of(pid: i32) -> Result<OwnedFd> {
+    let process = PidFd::open(pid)?;
+    sys::namespace::in_namespace(process.as_fd(), Kinds::MOUNT, || {
+        let root = sys::fs::open_dir("/")?;
+        sys::mount::bind(root.as_fd(), Path::new("/dev/shm"), false)
+    })
+}
+
+fn log(engine: &Engine, record: &Record) -> Result<Option<Log>> {
+    let wanted = &record.host_config.log_config;
+    if wanted.kind == "none" {
+        return Ok(None);
+    }
+    let max_size = wanted.config.get("max-size").filter(|size| *size != "-1");
+    let max_file = wanted.config.get("max-file").and_then(|count| count.parse().ok()).unwrap_or(1);
+    Ok(Some(Log {
+        path: engine.config().log_file(&record.id),
+        max_size: max_size.map(|size| validate::log_size(size)).transpose()?,
+        max_file,
+        ..Log::default()
+    }))
+}
+
+/// The compiled filter; `None` where there is none.
+fn filter(record: &Record, capabilities: &[String]) -> Result<Option<Program>> {
+    let profile = match resolve::filter(record)? {
+        Filter::Unconfined => return Ok(None),
+        Filter::Default if capabilities == runtime::defaults::capabilities() => {
+            return default_filter().map(Some);
+        }
+        Filter::Default => runtime::defaults::seccomp(capabilities),
+        Filter::Profile(json) => runtime::defaults::seccomp_profile(json.as_bytes(), capabilities)?,
+    };
+    Ok(Some(runtime::seccomp::compile(&profile)?))
+}
+
+/// The one that nearly every container has is compiled once.
+fn default_filter() -> Result<Program> {
+    static COMPILED: OnceLock<Program> = OnceLock::new();
+    if let Some(compiled) = COMPILED.get() {
+        return Ok(compiled.clone());
+    }
+    let profile = runtime::defaults::seccomp(&runtime::defaults::capabilities());
+    let compiled = runtime::seccomp::compile(&profile)?;
+    Ok(COMPILED.get_or_init(|| compiled).clone())
+}
+
+/// The node at a path, or all nodes in a folder.
+fn find_devices(path: &Path) -> Result<Vec<Device>> {
+    let real = sys::fs::canonicalize(path)?;
+    let stat = sys::fs::metadata(&real)?;
+    if !stat.is_dir() {
+        return device(path, &stat).map(|device| vec![device]);
+    }
+    let mut found = Vec::new();
+    for name in sys::fs::read_dir(&real)? {
+        let inner: PathBuf = path.join(name);
+        let stat = sys::fs::metadata(&inner)?;
+        if stat.is_dir() {
+            found.extend(find_devices(&inner)?);
+        } else {
+            found.extend(device(&inner, &stat).ok());
+        }
+    }
+    Ok(found)
+}
+
+fn device(path: &Path, stat: &sys::fs::Stat) -> Result<Device> {
+    use sys::fs::FileKind;
+    let kind = match stat.kind() {
+        FileKind::CharDevice => "c",
+        FileKind::BlockDevice => "b",
+        _ => return Err(Error::invalid("not a device node")),
+    };
+    let (major, minor) = stat.device();
+    Ok(Device {
+        path: path.into(),
+        kind: kind.into(),
+        major: major.into(),
+        minor: minor.into(),
+        file_mode: Some(stat.permissions()),
+        uid: Some(stat.uid),
+        gid: Some(stat.gid),
+    })
+}

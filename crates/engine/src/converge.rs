@@ -1,0 +1,311 @@
+//! The start of an engine: what an earlier one left is met again, finished or undone.
+//!
+//! ```text
+//! folders, monitors, exit files --look--> Folder, Run --plan::fate--> Fate --apply--> kernel, disk, registry
+//! ```
+//!
+//! Afterwards no snapshot, endpoint, cgroup or folder is without an owner.
+
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use fault::{Doing, Kind, Result};
+use runtime::cgroup::Cgroup;
+use runtime::protocol::{Container, Event, ExecState, Fds, Hello, Request, Target};
+use sys::namespace::Kinds;
+
+use crate::config::{REMOVING, monitor_socket};
+use crate::container::task::{self, Command};
+use crate::container::{self, View};
+use crate::exec::Execs;
+use crate::link::Link;
+use crate::monitors::Monitor;
+use crate::record::{CREATING, FILE};
+use crate::{ContainerId, Engine, Record};
+
+use plan::{Fate, Folder, Run, Then};
+
+pub(crate) async fn converge(engine: &Engine) -> Result<()> {
+    let found = engine.blocking(|engine| look(engine)).await.doing(|| "reading containers")?;
+    let mut fates = Vec::new();
+    for (id, folder) in found {
+        let (run, met) = run_of(engine, &id, &folder).await?;
+        let now = sys::time::now_rfc3339_nano();
+        fates.push((id, plan::fate(folder, run, engine.boot_id(), &now), met));
+    }
+    free_the_rest(engine, &fates).await?;
+    let mut follow_ups = Vec::new();
+    for (id, fate, met) in fates {
+        follow_ups.extend(apply(engine, id, fate, met).await?);
+    }
+    for (id, then) in follow_ups {
+        follow_up(engine, id, then);
+    }
+    Ok(())
+}
+
+/// A monitor that answered, and the execs that it knows.
+struct Met {
+    monitor: Monitor,
+    execs: Vec<ExecState>,
+}
+
+/// All folders of containers. Blocks.
+fn look(engine: &Engine) -> Result<BTreeMap<ContainerId, Folder>> {
+    let mut found = BTreeMap::new();
+    for name in sys::fs::read_dir(engine.config().containers())? {
+        let Some(name) = name.to_str() else { continue };
+        let path = engine.config().containers().join(name);
+        if let Some(id) = name.strip_prefix(REMOVING).and_then(|id| id.parse().ok()) {
+            found.insert(id, Folder::Removing(boxed(Record::load(&path, FILE))));
+        } else if let Ok(id) = name.parse() {
+            found.insert(id, folder(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+fn folder(path: &Path) -> Result<Folder> {
+    match Record::load(path, FILE) {
+        Ok(record) => Ok(Folder::Whole(Box::new(record))),
+        Err(error) if error.kind() == Kind::NotFound => {
+            Ok(Folder::Creating(boxed(Record::load(path, CREATING))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// An intent that a crash left unreadable promises nothing.
+fn boxed(record: Result<Record>) -> Option<Box<Record>> {
+    record.ok().map(Box::new)
+}
+
+/// What there is of a container's run.
+async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(Run, Option<Met>)> {
+    let Folder::Whole(record) = folder else { return Ok((Run::Nothing { processes: false }, None)) };
+    let cgroup = View::of((**record).clone()).cgroup(engine.config());
+    if let Some((met, state)) = meet(engine, id).await {
+        return Ok(match state {
+            Container::Running(running) => {
+                let paused =
+                    engine.blocking(move |_| Cgroup::at(&cgroup)?.is_frozen()).await.unwrap_or(false);
+                (Run::Alive { running, paused }, Some(met))
+            }
+            Container::Exited(exit) => (Run::Ended(exit), None),
+            Container::Awaited => (Run::Nothing { processes: false }, None),
+        });
+    }
+    let record = record.clone();
+    engine
+        .blocking(move |engine| match container::read_exit(engine, &record) {
+            Some(exit) if exit.pid != 0 => Ok((Run::Ended(exit), None)),
+            _ => Ok((Run::Nothing { processes: Cgroup::at(&cgroup)?.exists()? }, None)),
+        })
+        .await
+}
+
+/// Connects to the monitor at its socket, if one listens there and says hello.
+async fn meet(engine: &Engine, id: &ContainerId) -> Option<(Met, Container)> {
+    let socket = monitor_socket(&engine.config().run_folder(id));
+    let mut link = Link::connect(&socket).ok()?;
+    let told = tokio::time::timeout(HELLO_PATIENCE, listen(&mut link)).await;
+    match told {
+        Ok(Ok((execs, state))) => Some((Met { monitor: Monitor::met_again(link), execs }, state)),
+        Ok(Err(error)) => {
+            tracing::debug!(container = %id, %error, "no monitor");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(container = %id, "the monitor does not answer");
+            None
+        }
+    }
+}
+
+/// A start that was under way when the earlier engine died comes to its end first.
+async fn listen(link: &mut Link) -> Result<(Vec<ExecState>, Container)> {
+    let mut execs = Vec::new();
+    loop {
+        match link.next().await? {
+            Event::Hello(Hello { container: Container::Awaited, .. }) => {}
+            Event::Hello(hello) => {
+                execs = hello.execs;
+                return Ok((execs, hello.container));
+            }
+            Event::Started(running) => return Ok((execs, Container::Running(running))),
+            Event::StartFailed { .. } => return Ok((execs, Container::Awaited)),
+            Event::Exited(exit) => return Ok((execs, Container::Exited(exit))),
+            _ => {}
+        }
+    }
+}
+
+/// A monitor answers at once unless its start is in the middle of something slow.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything in kernel and store that belongs to nobody alive, before anything is started.
+async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>)]) -> Result<()> {
+    let alive: Vec<ContainerId> = running(fates).map(|(id, _)| id.clone()).collect();
+    let netns: Vec<(ContainerId, i32)> =
+        running(fates).map(|(id, record)| (id.clone(), record.state.pid)).collect();
+    let known: BTreeSet<ContainerId> = fates.iter().map(|(id, ..)| id.clone()).collect();
+    stop_strangers(engine, &known).await?;
+    engine
+        .blocking(move |engine| {
+            free_cgroups(engine, &alive)?;
+            let ids: Vec<&str> = alive.iter().map(ContainerId::as_str).collect();
+            engine.networks().converge(&ids)?;
+            for (id, pid) in &netns {
+                if let Ok(netns) = sys::namespace::open(&pid.to_string(), Kinds::NET) {
+                    engine.networks().hold(id.as_str(), netns);
+                }
+            }
+            free_snapshots(engine, &known)
+        })
+        .await
+}
+
+fn running(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = (&ContainerId, &Record)> {
+    fates.iter().filter_map(|(id, fate, _)| match fate {
+        Fate::Adopt(record) => Some((id, &**record)),
+        _ => None,
+    })
+}
+
+/// Monitors whose containers have no record: their processes end, and so do they.
+async fn stop_strangers(engine: &Engine, known: &BTreeSet<ContainerId>) -> Result<()> {
+    let names = engine.blocking(|engine| sys::fs::read_dir(engine.config().run_containers())).await?;
+    let ids = names.iter().filter_map(|name| name.to_str()?.parse::<ContainerId>().ok());
+    for id in ids.filter(|id| !known.contains(id)) {
+        if let Some((mut met, Container::Running(_))) = meet(engine, &id).await {
+            let kill = Request::Signal { target: Target::Container, signal: 9 };
+            met.monitor.link.send(kill, Fds::default())?;
+            let ended =
+                async { while !matches!(met.monitor.link.next().await, Ok(Event::Exited(_)) | Err(_)) {} };
+            drop(tokio::time::timeout(HELLO_PATIENCE, ended).await);
+        }
+        let folder = engine.config().run_folder(&id);
+        engine.blocking(move |_| sys::fs::remove_tree(&folder)).await?;
+    }
+    Ok(())
+}
+
+/// Cgroups of containers that are not alive. Blocks.
+fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {
+    let parent = Path::new(&engine.config().cgroup_parent);
+    let mut names = BTreeSet::new();
+    for folder in Cgroup::at(parent)?.folders() {
+        if sys::fs::exists(&folder)? {
+            names.extend(sys::fs::read_dir(&folder)?);
+        }
+    }
+    let ids = names.iter().filter_map(|name| name.to_str()?.parse::<ContainerId>().ok());
+    for id in ids.filter(|id| !alive.contains(id)) {
+        if let Err(error) = container::kill_cgroup(&parent.join(id.as_str())) {
+            tracing::warn!(container = %id, %error, "cgroup not removed");
+        }
+    }
+    Ok(())
+}
+
+/// Snapshots of containers that are no more. Blocks.
+fn free_snapshots(engine: &Engine, known: &BTreeSet<ContainerId>) -> Result<()> {
+    for snapshot in engine.store().snapshots()? {
+        let stray = snapshot.key().parse::<ContainerId>().is_ok_and(|id| !known.contains(&id));
+        if stray {
+            engine.store().snapshot_remove(snapshot.key())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a fate come true; tells what is to follow once all containers are known.
+async fn apply(
+    engine: &Engine,
+    id: ContainerId,
+    fate: Fate,
+    met: Option<Met>,
+) -> Result<Option<(ContainerId, Then)>> {
+    match fate {
+        Fate::UndoCreate(record) => {
+            let undo = move |engine: &Engine| {
+                match record {
+                    Some(record) => container::undo_create(engine, &record),
+                    None => sys::fs::remove_tree(engine.config().folder(&id))?,
+                }
+                Ok(())
+            };
+            engine.blocking(undo).await?;
+            Ok(None)
+        }
+        Fate::FinishRemoval(record) => {
+            let finish = move |engine: &Engine| match record {
+                Some(record) => container::finish_removal(engine, &record),
+                None => sys::fs::remove_tree(engine.config().removing_folder(&id)),
+            };
+            engine.blocking(finish).await?;
+            Ok(None)
+        }
+        Fate::Adopt(record) => {
+            adopt(engine, *record, met).await?;
+            Ok(None)
+        }
+        Fate::Rest { record, settle, then } => {
+            lay_down(engine, *record, settle).await?;
+            Ok((then != Then::Nothing).then_some((id, then)))
+        }
+    }
+}
+
+async fn adopt(engine: &Engine, record: Record, met: Option<Met>) -> Result<()> {
+    let folder = engine.config().folder(&record.id);
+    let mut execs = engine.blocking(move |_| Execs::load(&folder)).await?;
+    let (monitor, states) = met.map_or((None, Vec::new()), |met| (Some(met.monitor), met.execs));
+    execs.met_again(&states);
+    tracing::info!(container = %record.id, pid = record.state.pid, "met again");
+    let mut view = View::of(record);
+    view.endpoint = engine.networks().endpoint(view.record.id.as_str());
+    register(engine, view, monitor, execs)
+}
+
+async fn lay_down(engine: &Engine, record: Record, settle: bool) -> Result<()> {
+    let folder = engine.config().folder(&record.id);
+    let settled = record.clone();
+    let execs = engine
+        .blocking(move |engine| {
+            if settle {
+                container::settle(engine, &settled)?;
+            }
+            Execs::load(&folder)
+        })
+        .await?;
+    register(engine, View::of(record), None, execs)
+}
+
+fn register(engine: &Engine, view: View, monitor: Option<Monitor>, execs: Execs) -> Result<()> {
+    engine.containers().reserve(&view.record.name, &view.record.id)?;
+    for exec in execs.ids() {
+        engine.containers().add_exec(&exec, &view.record.id);
+    }
+    task::spawn(engine, view, monitor, execs);
+    Ok(())
+}
+
+/// Starts and removals go on in the background: the engine is open for others.
+fn follow_up(engine: &Engine, id: ContainerId, then: Then) {
+    let Some(container) = engine.containers().get(id.as_str()) else { return };
+    engine.tasks().spawn(async move {
+        let options = api::container::Remove { volumes: true, ..Default::default() };
+        let done = match then {
+            Then::Start => container.ask(Command::Start).await,
+            Then::Remove => container.ask(|answer| Command::Remove { options, answer }).await,
+            Then::Nothing => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(container = %id, %error, "restart policy not followed");
+        }
+    });
+}
