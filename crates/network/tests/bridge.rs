@@ -534,19 +534,3 @@ fn a_foreign_drop_policy_is_named() {
         assert_eq!(blocker, "chain FORWARD of table ip filter drops forwarded packets by policy");
     });
 }
-
-/// Not a test of speed: it prints what a connect costs (`cargo nextest run --no-capture`).
-#[test]
-fn a_connect_costs_little() {
-    check(|host| {
-        let mut times: Vec<Duration> = (0..40)
-            .map(|number| {
-                let start = std::time::Instant::now();
-                drop(host.run(&format!("c{number}"), vec![random(80)]));
-                start.elapsed()
-            })
-            .collect();
-        times.sort();
-        println!("connect: p05 {:?}, p50 {:?}, p95 {:?}", times[2], times[20], times[38]);
-    });
-}
