@@ -1,4 +1,5 @@
 //! The messages against the real kernel, in a network namespace of the test's own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;

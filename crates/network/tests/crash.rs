@@ -2,6 +2,7 @@
 //!
 //! The victim is this test binary itself, started with `KOGGE_CRASH`; it inherits the network namespace that plays the
 //! host.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
@@ -91,8 +92,9 @@ fn check(point: &str) {
     let networks = open(dir.path());
     networks.converge(&["survivor"]).unwrap();
     networks.settle();
-    assert_eq!(networks.inspect("bridge").unwrap().endpoints, [survivor.endpoint.clone()], "{point}");
-    assert_eq!(ports_of_bridge(), [survivor.endpoint.veth.clone()], "{point}");
+    let alive = networks.inspect("bridge").unwrap().endpoints;
+    assert_eq!(alive, std::slice::from_ref(&survivor.endpoint), "{point}");
+    assert_eq!(ports_of_bridge(), std::slice::from_ref(&survivor.endpoint.veth), "{point}");
     let netfilter = Channel::open(Protocol::Netfilter).unwrap();
     assert_eq!(nft::elements(&netfilter, "kogge", "ports_any").unwrap().len(), 1, "{point}");
     assert_eq!(std::fs::read_dir(dir.path().join("endpoints")).unwrap().count(), 1, "{point}");
