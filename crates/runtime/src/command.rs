@@ -127,14 +127,12 @@ fn print_json(value: &impl serde::Serialize) -> Result<ExitCode> {
 
 /// The daemon has put its socket at descriptor 3.
 fn monitor() -> ExitCode {
-    let served = sys::socket::inherited(CONTROL_FD).and_then(runtime::monitor::run);
+    let served = sys::socket::inherited(runtime::protocol::CONTROL_FD).and_then(runtime::monitor::run);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report::failed(&Global::default(), &error),
     }
 }
-
-const CONTROL_FD: i32 = 3;
 
 /// `docker-init -- program…`, or `kogge-runtime init -- program…`.
 fn init(words: Vec<OsString>) -> ExitCode {

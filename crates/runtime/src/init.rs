@@ -29,7 +29,7 @@ pub use hooks::run as run_hooks;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fault::{Error, Result};
 use oci::runtime::Spec;
@@ -126,6 +126,14 @@ impl std::error::Error for Failure {}
 /// thread, and reaps the process.
 pub fn start(launch: &Launch<'_>) -> Result<Process, Failure> {
     Ok(steps::start(launch)?)
+}
+
+/// Where a container's cgroup is. If the specification names none, it still gets one of its own.
+pub fn cgroup_path(id: &str, spec: &Spec) -> PathBuf {
+    match spec.linux.as_ref().map(|linux| linux.cgroups_path.as_path()) {
+        Some(named) if !named.as_os_str().is_empty() => named.to_owned(),
+        _ => Path::new("/kogge").join(id),
+    }
 }
 
 pub(crate) fn exec(launch: &ExecLaunch<'_>) -> Result<Process, Failure> {

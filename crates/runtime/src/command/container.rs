@@ -26,6 +26,7 @@ pub(super) struct Record {
     pub(super) rootfs: PathBuf,
     /// RFC 3339.
     pub(super) created: String,
+    /// 0 until it has one.
     pub(super) pid: i32,
     /// With the pid and the boot it names the process for good.
     pub(super) start_time: u64,
@@ -72,10 +73,22 @@ impl Container {
 
     /// Writes a new container's record, whole or not at all.
     pub(super) fn save(record: Record, folder: PathBuf) -> Result<Self> {
-        let text = serde_json::to_vec(&record)
+        let container = Self { record, folder };
+        container.write()?;
+        Ok(container)
+    }
+
+    /// Adds the first process.
+    pub(super) fn note_process(&mut self, pid: i32) -> Result<()> {
+        self.record.pid = pid;
+        self.record.start_time = sys::process::start_time(pid)?;
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        let text = serde_json::to_vec(&self.record)
             .map_err(|error| Error::internal("writing state.json").with_source(error))?;
-        sys::fs::write_swapped(folder.join("state.json"), text, 0o600)?;
-        Ok(Self { record, folder })
+        sys::fs::write_swapped(self.folder.join("state.json"), text, 0o600)
     }
 
     pub(super) fn gate(&self) -> PathBuf {
@@ -88,7 +101,7 @@ impl Container {
 
     /// Its first process, if that still runs.
     pub(super) fn process(&self) -> Result<Option<PidFd>> {
-        if sys::process::boot_id()? != self.record.boot_id {
+        if self.record.pid == 0 || sys::process::boot_id()? != self.record.boot_id {
             return Ok(None);
         }
         let pidfd = match PidFd::open(self.record.pid) {
@@ -104,6 +117,9 @@ impl Container {
     }
 
     pub(super) fn status(&self) -> Result<Status> {
+        if self.record.pid == 0 {
+            return Ok(Status::Creating);
+        }
         if self.process()?.is_none() {
             return Ok(Status::Stopped);
         }

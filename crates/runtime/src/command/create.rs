@@ -124,9 +124,24 @@ fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(C
     let root = spec.root.as_ref().ok_or_else(|| Error::invalid("the spec has no root"))?;
     let rootfs = sys::fs::canonicalize(flags.bundle.join(&root.path)).doing(|| "invalid rootfs")?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    // The intent is on disk before the kernel is touched, so that `delete` finds all that a crash leaves.
+    let record = Record {
+        version: RECORD_VERSION,
+        id: flags.id.clone(),
+        bundle: flags.bundle.clone(),
+        rootfs: rootfs.clone(),
+        created: sys::time::now_rfc3339_nano(),
+        pid: 0,
+        start_time: 0,
+        boot_id: sys::process::boot_id()?,
+        cgroup: init::cgroup_path(&flags.id, &spec),
+        spec,
+    };
+    let mut container = Container::save(record, folder.to_owned())?;
+    sys::crash::point("runtime.create.recorded");
     let launch = Launch {
         id: &flags.id,
-        spec: &spec,
+        spec: &container.record.spec,
         bundle: &flags.bundle,
         rootfs: Rootfs::Path(&rootfs),
         mount_fds: &[],
@@ -140,24 +155,9 @@ fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(C
         .map_err(|failure| failure.error)
         .doing(|| "unable to start container process: error during container init")?;
     sys::crash::point("runtime.create.started");
-    let record = |start_time, boot_id| Record {
-        version: RECORD_VERSION,
-        id: flags.id.clone(),
-        bundle: flags.bundle.clone(),
-        rootfs: rootfs.clone(),
-        created: sys::time::now_rfc3339_nano(),
-        pid: process.pid,
-        start_time,
-        boot_id,
-        cgroup: process.cgroup.path(),
-        spec: spec.clone(),
-    };
-    let saved = sys::process::start_time(process.pid)
-        .and_then(|time| Ok((time, sys::process::boot_id()?)))
-        .and_then(|(time, boot)| Container::save(record(time, boot), folder.to_owned()))
-        .and_then(|container| write_pid_file(flags, process.pid).map(|()| container));
-    match saved {
-        Ok(container) => Ok((container, process)),
+    let noted = container.note_process(process.pid).and_then(|()| write_pid_file(flags, process.pid));
+    match noted {
+        Ok(()) => Ok((container, process)),
         Err(error) => {
             abandon(&process);
             Err(error)

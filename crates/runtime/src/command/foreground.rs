@@ -1,6 +1,7 @@
 //! Staying with a container: its terminal, its signals, its end.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -47,17 +48,17 @@ pub(super) fn attend(process: &Process) -> Result<i32> {
     let poll = Poll::new()?;
     poll.add(&process.pidfd, END, Interest::READ)?;
     poll.add(&signals, SIGNAL, Interest::READ)?;
-    let raw = match &process.console {
-        Some(console) => {
-            poll.add(console, OUTPUT, Interest::READ)?;
-            // A file or /dev/null has no events; there is nothing to wait for then.
-            poll.add(std::io::stdin(), INPUT, Interest::READ).ok();
-            copy_size(console);
-            tty::is_terminal(std::io::stdin()).then(|| tty::Raw::enter(std::io::stdin())).transpose()?
-        }
-        None => None,
-    };
-    let exit = turn_until_end(process, &poll, &signals);
+    let console = process.console.as_ref().map(|fd| fd.try_clone().call(|| "dup")).transpose()?;
+    let console = console.map(File::from);
+    let mut raw = None;
+    if let Some(console) = &console {
+        poll.add(console, OUTPUT, Interest::READ)?;
+        // A file or /dev/null has no events; there is nothing to wait for then.
+        poll.add(std::io::stdin(), INPUT, Interest::READ).ok();
+        copy_size(console);
+        raw = tty::is_terminal(std::io::stdin()).then(|| tty::Raw::enter(std::io::stdin())).transpose()?;
+    }
+    let exit = turn_until_end(process, &poll, &signals, console.as_ref());
     drop(raw);
     exit
 }
@@ -71,15 +72,13 @@ const OUTPUT: u64 = 3;
 const FORWARDED: &[i32] = &[1, 2, 3, 10, 12, 15, 18, SIGWINCH];
 const SIGWINCH: i32 = 28;
 
-fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd) -> Result<i32> {
-    let console = process.console.as_ref().map(|fd| fd.try_clone().call(|| "dup")).transpose()?;
-    let console = console.map(std::fs::File::from);
+fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd, console: Option<&File>) -> Result<i32> {
     let mut ready = Vec::new();
     loop {
         poll.wait(&mut ready, None)?;
         for source in &ready {
-            match (source.token, &console) {
-                (SIGNAL, console) => forward_signal(process, signals, console.as_ref())?,
+            match (source.token, console) {
+                (SIGNAL, console) => forward_signal(process, signals, console)?,
                 (OUTPUT, Some(console)) if !copy(console, std::io::stdout()) => poll.remove(console)?,
                 (INPUT, Some(console)) if !copy(std::io::stdin(), console) => poll.remove(std::io::stdin())?,
                 _ => {}
@@ -87,10 +86,8 @@ fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd) -> Result<i
         }
         if ready.iter().any(|source| source.token == END) {
             let exit = process.pidfd.wait()?;
-            if let Some(console) = &console {
-                // With the process its end of the terminal is closed, so this ends too.
-                while copy(console, std::io::stdout()) {}
-            }
+            // With the process its end of the terminal is closed, so this ends too.
+            while console.is_some_and(|console| copy(console, std::io::stdout())) {}
             return Ok(exit.code);
         }
     }
@@ -106,7 +103,7 @@ fn copy(mut from: impl Read, mut to: impl Write) -> bool {
     }
 }
 
-fn forward_signal(process: &Process, signals: &OwnedFd, console: Option<&std::fs::File>) -> Result<()> {
+fn forward_signal(process: &Process, signals: &OwnedFd, console: Option<&File>) -> Result<()> {
     while let Some(signal) = sys::poll::next_signal(signals)? {
         match console {
             Some(console) if signal == SIGWINCH => copy_size(console),

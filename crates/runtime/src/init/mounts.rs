@@ -74,9 +74,21 @@ fn attach(plan: &Plan<'_>, mount: &MountPlan<'_>, root: BorrowedFd<'_>, cgroup: 
         mount::change(tree.as_fd(), &change)?;
     }
     let target = target(root, mount.destination, &tree)?;
-    mount::attach(tree.as_fd(), target.as_fd())?;
+    mount::attach(tree.as_fd(), target.as_fd()).map_err(|error| explain_mismatch(error, &tree, &target))?;
     Ok(tree)
 }
+
+/// A folder on a file, or the other way round: where mount(2) has ENOTDIR, which Docker's users know, move_mount(2)
+/// has EINVAL.
+fn explain_mismatch(error: Error, tree: &OwnedFd, target: &OwnedFd) -> Error {
+    let is_folder = |fd| fs::fstat(fd).is_ok_and(|stat| stat.is_dir());
+    if is_folder(tree) == is_folder(target) {
+        return error;
+    }
+    Error::io("mount", std::io::Error::from_raw_os_error(ENOTDIR))
+}
+
+const ENOTDIR: i32 = 20;
 
 pub(super) fn new_filesystem(
     kind: &str,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use fault::{Call, Doing, Error, Result};
-use oci::runtime::{self, ConsoleSize, Device, IdMapping, Linux, Mount, Namespace, NamespaceKind, Spec};
+use oci::runtime::{self, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Spec};
 use sys::fs::FileKind;
 use sys::mount::Propagation;
 use sys::namespace::Kinds;
@@ -86,7 +86,7 @@ impl<'a> Plan<'a> {
         let process = spec.process.as_ref().ok_or_else(|| Error::invalid("the spec has no `process`"))?;
         refuse_unsupported(linux, process)?;
         let (new, joined) = namespaces(linux, launch.netns)?;
-        let mounts = mounts(launch, new)?;
+        let mounts = mounts(launch)?;
         let fills_dev = !mounts.iter().any(|mount| is_host_dev(mount));
         let compiled;
         let filter = match launch.seccomp {
@@ -234,10 +234,10 @@ fn kinds(kind: NamespaceKind) -> Kinds {
     }
 }
 
-fn mounts<'a>(launch: &'a Launch<'a>, new: Kinds) -> Result<Vec<MountPlan<'a>>> {
+fn mounts<'a>(launch: &'a Launch<'a>) -> Result<Vec<MountPlan<'a>>> {
     let plan = |(index, mount): (usize, &'a Mount)| {
         let given = launch.mount_fds.iter().find(|(known, _)| *known == index).map(|(_, fd)| fd.as_fd());
-        mount_plan(launch, mount, given, new)
+        mount_plan(launch, mount, given)
             .doing(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))
     };
     launch.spec.mounts.iter().enumerate().map(plan).collect()
@@ -247,7 +247,6 @@ fn mount_plan<'a>(
     launch: &'a Launch<'a>,
     mount: &'a Mount,
     given: Option<BorrowedFd<'a>>,
-    new: Kinds,
 ) -> Result<MountPlan<'a>> {
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         return Err(Error::unsupported("idmapped mounts"));
@@ -258,7 +257,7 @@ fn mount_plan<'a>(
             mount.destination
         )));
     }
-    let mut options = options::parse(&mount.options)?;
+    let options = options::parse(&mount.options)?;
     let source = match given {
         Some(fd) => Source::Given(fd),
         None if options.bind || mount.kind == "bind" => Source::Host(launch.bundle.join(&mount.source)),
@@ -271,27 +270,9 @@ fn mount_plan<'a>(
             Source::FileSystem { kind: &mount.kind, source }
         }
     };
-    if mount.kind == "devpts" && new.contains(Kinds::USER) {
-        translate_ids(&mut options, launch.spec.linux.as_ref().map_or(&[], |linux| &linux.gid_mappings));
-    }
     let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
     let is_dev = mount.destination == Path::new("/dev") && !options.bind;
     Ok(MountPlan { destination: &mount.destination, source, options, read_only_late: is_tmpfs || is_dev })
-}
-
-/// The parent makes the devpts of a terminal in its own user namespace, where ids are others.
-fn translate_ids(options: &mut Options, mappings: &[IdMapping]) {
-    for (key, value) in &mut options.filesystem {
-        let Some(inside) = value.as_ref().and_then(|value| value.parse::<u32>().ok()) else { continue };
-        if key != "gid" {
-            continue;
-        }
-        let range =
-            mappings.iter().find(|map| (map.container_id..map.container_id + map.size).contains(&inside));
-        if let Some(map) = range {
-            *value = Some((map.host_id + (inside - map.container_id)).to_string());
-        }
-    }
 }
 
 fn is_plain(path: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fault::{Call, Doing, Error, Result};
 use oci::runtime::{Hook, IdMapping, Resources, State, Status};
@@ -62,7 +62,7 @@ const STEPS: &[Step] = &[
 
 pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
     let mut plan = Plan::new(launch)?;
-    let cgroup = Cgroup::at(&cgroup_path(launch))?;
+    let cgroup = Cgroup::at(&super::cgroup_path(launch.id, launch.spec))?;
     let console = console::for_start(&mut plan)?;
     if let (Some(devpts), Some(mount)) =
         (console.as_ref().and_then(|console| console.devpts.as_ref()), plan.devpts())
@@ -87,12 +87,6 @@ fn resources(plan: &Plan<'_>) -> Resources {
     let mut resources = plan.linux.resources.clone().unwrap_or_default();
     resources.devices = devices::rules(&resources.devices);
     resources
-}
-
-/// Where the specification names none, a container still gets one of its own.
-pub(crate) fn cgroup_path(launch: &Launch<'_>) -> PathBuf {
-    let named = launch.spec.linux.as_ref().map(|linux| linux.cgroups_path.clone()).unwrap_or_default();
-    if named.as_os_str().is_empty() { Path::new("/kogge").join(launch.id) } else { named }
 }
 
 fn clone_and_watch(
@@ -248,8 +242,9 @@ fn become_container(mut container: Container<'_>, stdio: [BorrowedFd<'_>; 3]) ->
     let plan = container.plan;
     let mut becoming = Becoming::new(&plan.process, stdio, container.terminal);
     becoming.prepare()?;
-    container.channel.ready()?;
+    // Before the parent is told, because it may end at once.
     sys::process::set_parent_death_signal(if plan.dies_with_caller { SIGKILL } else { 0 })?;
+    container.channel.ready()?;
     if let Some(mut gate) = container.gate {
         gate.read_exact(&mut [0]).call(|| "waiting at the gate")?;
     }
@@ -363,8 +358,8 @@ pub(super) fn exec(launch: &ExecLaunch<'_>) -> Result<Process> {
         let terminal = pty.as_ref().map(|pty| pty.terminal.as_fd());
         let mut becoming = Becoming::new(&plan, launch.stdio, terminal);
         becoming.prepare()?;
-        channel.ready()?;
         sys::process::set_parent_death_signal(0)?;
+        channel.ready()?;
         becoming.execute()
     })?;
     let (pid, pidfd) = child.watch(|_| Ok(()), false)?;
