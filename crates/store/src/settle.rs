@@ -83,10 +83,10 @@ impl Store {
     fn try_rebuild(&self, diff_id: &Digest, blob: &Digest) {
         match self.rebuild_layer(diff_id, blob) {
             Ok(()) => {
-                tracing::warn!(layer = %diff_id, "unpacked again: not all was on disk when the power went")
+                tracing::warn!(layer = %diff_id, "unpacked again: not all was on disk when the power went");
             }
             Err(error) => {
-                tracing::error!(layer = %diff_id, %error, "lost with the power, and not unpacked again")
+                tracing::error!(layer = %diff_id, %error, "lost with the power, and not unpacked again");
             }
         }
     }
