@@ -4,37 +4,44 @@
 
 /// Appends the string, without quotes.
 pub(super) fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
-    while let Some(&byte) = bytes.first() {
-        let (run, is_plain) = (run(bytes), IS_PLAIN[usize::from(byte)]);
-        let (these, rest) = bytes.split_at(run);
-        if is_plain {
-            out.extend_from_slice(these);
-        } else if byte.is_ascii() {
-            these.iter().for_each(|byte| escape_ascii(*byte, out));
+    loop {
+        let (plain, rest) = bytes.split_at(plain_prefix(bytes));
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = rest.split_first() else { return };
+        if byte.is_ascii() {
+            escape_ascii(byte, out);
+            bytes = after;
         } else {
-            escape_unicode(these, out);
+            let (foreign, after) = rest.split_at(rest.iter().position(u8::is_ascii).unwrap_or(rest.len()));
+            escape_unicode(foreign, out);
+            bytes = after;
         }
-        bytes = rest;
     }
 }
 
-/// How many bytes from the first on are of the same class: plain, to be escaped, or not ASCII.
-fn run(bytes: &[u8]) -> usize {
-    let class = |byte: u8| (byte.is_ascii(), IS_PLAIN[usize::from(byte)]);
-    let first = class(bytes[0]);
-    bytes.iter().position(|byte| class(*byte) != first).unwrap_or(bytes.len())
+/// How many bytes from the first on need no escape. Eight at a time, because every byte of every log passes here.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let whole = 8 * words.iter().take_while(|word| is_plain_word(u64::from_le_bytes(**word))).count();
+    let rest = &bytes[whole..];
+    whole + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
 }
 
-/// ASCII that needs no escape.
-const IS_PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x80 {
-        table[byte] = !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&');
-        byte += 1;
-    }
-    table
-};
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x80).contains(&byte) && !ESCAPED.contains(&byte)
+}
+
+const ESCAPED: [u8; 5] = *b"\"\\<>&";
+
+/// [`is_plain`] of all eight bytes (Bit Twiddling Hacks: "Determine if a word has a byte equal to n / less than n").
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const TOPS: u64 = ONES << 7;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    let special = ESCAPED.iter().fold(0, |found, byte| found | has_zero(word ^ (ONES * u64::from(*byte))));
+    let control = word.wrapping_sub(ONES * 0x20) & !word & TOPS;
+    (special | control | word & TOPS) == 0
+}
 
 fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -92,6 +99,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_are_judged_as_their_bytes(word in any::<u64>(), mask in any::<u64>()) {
+            for word in [word, word & mask & (u64::MAX / 0xff * 0x7f), word & (u64::MAX / 0xff * 0x5f) | 0x2020_2020_2020_2020] {
+                prop_assert_eq!(is_plain_word(word), word.to_le_bytes().into_iter().all(is_plain));
+            }
+        }
+
         #[test]
         fn any_text_reads_back(text in any::<String>()) {
             let json = format!("\"{}\"", escaped(text.as_bytes()));

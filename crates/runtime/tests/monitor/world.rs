@@ -102,7 +102,7 @@ impl World {
         let process = sys::process::spawn(&Command {
             program: Program::Path(Path::new(env!("CARGO_BIN_EXE_kogge-runtime"))),
             args: &["kogge-runtime".as_ref(), "monitor".as_ref()],
-            env: &[],
+            env: &[runtime::monitor::ENVIRONMENT.as_ref()],
             fds: &[(null.as_fd(), 0), (null.as_fd(), 1), (errors.as_fd(), 2), (far.as_fd(), CONTROL_FD)],
             session: true,
         })
