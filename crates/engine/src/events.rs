@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Duration, Instant};
 
-use crate::Engine;
+use crate::{Engine, Record};
 
 /// Everything that happens passes here.
 #[derive(Debug)]
@@ -38,6 +38,15 @@ impl Bus {
         past.push_back(message.clone());
         // Under the lock, so that a subscriber sees every event either in the past or live. Nobody listening is fine.
         drop(self.live.send(message));
+    }
+
+    /// Sends an event of a container: its labels, image and name, and what is particular to the event.
+    pub(crate) fn publish_container(&self, record: &Record, action: &str, details: &[(&str, String)]) {
+        let mut attributes = record.config.labels.clone();
+        attributes.insert("image".into(), record.config.image.clone());
+        attributes.insert("name".into(), record.name.clone());
+        attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.publish(Type::Container, action, record.id.as_str(), attributes);
     }
 
     /// How many listen now, as `info` shows it.

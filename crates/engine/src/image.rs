@@ -23,7 +23,7 @@ pub use make::{Import, commit, import};
 pub(crate) use show::unix_seconds;
 pub use transport::{load, save};
 
-pub use crate::transport::{Body, Lines};
+pub use crate::transport::{Body, Lines, Parts};
 
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
     let name = name.to_owned();

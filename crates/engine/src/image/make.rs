@@ -1,7 +1,6 @@
 //! Making images from trees and from containers.
 
 use api::container::Commit;
-use api::events::Type;
 use api::progress::Message;
 use fault::{Error, Result};
 use oci::image::{Config, Healthcheck};
@@ -83,13 +82,9 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
 }
 
 fn tell_commit(engine: &Engine, view: &View, id: &ImageId, reference: Option<&Reference>) {
-    let record = &view.record;
-    let mut attributes = record.config.labels.clone();
-    attributes.insert("image".into(), record.config.image.clone());
-    attributes.insert("name".into(), record.name.clone());
-    attributes.insert("imageID".into(), id.to_string());
-    attributes.insert("imageRef".into(), reference.map(Reference::familiar).unwrap_or_default());
-    engine.events().publish(Type::Container, "commit", record.id.as_str(), attributes);
+    let reference = reference.map(Reference::familiar).unwrap_or_default();
+    let details = [("imageID", id.to_string()), ("imageRef", reference)];
+    engine.events().publish_container(&view.record, "commit", &details);
 }
 
 fn reference(wanted: &Commit) -> Result<Option<Reference>> {

@@ -1,0 +1,204 @@
+//! A container's files as its processes see them.
+//!
+//! ```text
+//! running   one tree: /proc/PID/root, where the kernel has every mount in place
+//! stopped   the root that its task holds, and beside it one tree for each volume and bind
+//! ```
+//!
+//! Nothing is mounted for a look: the root of a stopped container is the one mount that its upper folder may have.
+//! A volume inside another folder is seen when that folder is read; what is extracted into a folder of a stopped
+//! container goes into that folder's own tree.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fault::{Doing, Error, Kind, Result};
+use sys::fs::OpenHow;
+use sys::namespace::Kinds;
+use sys::process::PidFd;
+
+use super::place::{Last, Missing};
+use crate::container::{Command, Container};
+use crate::record::{Mount, MountKind, State};
+use crate::{Engine, Record};
+
+/// All trees of a container.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The root first.
+    trees: Vec<Tree>,
+    /// Where the kernel's own file systems are mounted; their content is no file of anybody.
+    pub(super) kernel_mounts: Vec<PathBuf>,
+}
+
+/// A part of a container's files under one handle.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// In the container; absolute, without links.
+    pub(super) at: PathBuf,
+    pub(super) root: OwnedFd,
+    /// The name beneath the root, if a single file is mounted.
+    file: PathBuf,
+}
+
+impl View {
+    pub(super) async fn open(engine: &Engine, container: &Arc<Container>) -> Result<Self> {
+        let state = container.view().record.state.clone();
+        if state.status.has_process()
+            && let Some(view) = engine.blocking(move |_| Self::of_process(&state)).await?
+        {
+            return Ok(view);
+        }
+        let root = container.ask(Command::Rootfs).await?;
+        let record = container.view().record.clone();
+        engine.blocking(move |engine| Self::of_stopped(engine, &record, root)).await
+    }
+
+    /// `None` if the process has ended meanwhile.
+    fn of_process(state: &State) -> Result<Option<Self>> {
+        let Some(process) = pinned(state)? else { return Ok(None) };
+        let proc = PathBuf::from(format!("/proc/{}", state.pid));
+        let opened = sys::fs::open_dir(proc.join("root"))
+            .and_then(|root| Ok((root, sys::mount::mountinfo(&state.pid.to_string())?)));
+        // The process was alive all the time, so the pid was its.
+        if process.has_ended()? {
+            return Ok(None);
+        }
+        let (root, mounts) = opened?;
+        let is_kernels = |kind: &str, at: &Path| KERNEL_KINDS.contains(&kind) || at == Path::new("/dev");
+        let kernel_mounts =
+            mounts.into_iter().filter(|mount| is_kernels(&mount.kind, &mount.target)).map(|mount| mount.target);
+        Ok(Some(Self { kernel_mounts: kernel_mounts.collect(), ..Self::of_root(root) }))
+    }
+
+    fn of_stopped(engine: &Engine, record: &Record, root: OwnedFd) -> Result<Self> {
+        let mut view = Self::of_root(root);
+        for mount in &record.mounts {
+            if let Some(source) = source(engine, mount)? {
+                view.add(&mount.destination, &source)?;
+            }
+        }
+        let folder = engine.config().folder(&record.id);
+        for name in ENGINE_FILES {
+            if sys::fs::exists(folder.join(name))? {
+                view.add(&Path::new("/etc").join(name), &folder.join(name))?;
+            }
+        }
+        Ok(view)
+    }
+
+    pub(super) fn of_root(root: OwnedFd) -> Self {
+        let root = Tree { at: "/".into(), root, file: PathBuf::new() };
+        Self { trees: vec![root], kernel_mounts: Vec::new() }
+    }
+
+    /// Puts a folder or file of the host where the container has it.
+    pub(super) fn add(&mut self, destination: &Path, source: &Path) -> Result<()> {
+        let at = self.walk(destination, Last::Followed, Missing::Kept)?.path;
+        self.trees.retain(|tree| tree.at != at);
+        self.trees.push(Tree::open(at, source)?);
+        Ok(())
+    }
+
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.trees[0].root.as_fd()
+    }
+
+    /// The tree that has a path.
+    pub(super) fn tree_of(&self, path: &Path) -> &Tree {
+        let holding = self.trees.iter().filter(|tree| path.starts_with(&tree.at));
+        holding.max_by_key(|tree| tree.at.components().count()).expect("the root holds every path")
+    }
+
+    /// The trees that are mounted below a path, outer ones first.
+    pub(super) fn trees_below(&self, path: &Path) -> Vec<&Tree> {
+        let is_below = |tree: &&Tree| tree.at.starts_with(path) && tree.at != path;
+        let mut below: Vec<_> = self.trees.iter().filter(is_below).collect();
+        below.sort_by(|one, other| one.at.cmp(&other.at));
+        below
+    }
+}
+
+impl Tree {
+    fn open(at: PathBuf, source: &Path) -> Result<Self> {
+        let source = sys::fs::canonicalize(source)?;
+        if sys::fs::metadata(&source)?.is_dir() {
+            return Ok(Self { at, root: sys::fs::open_dir(&source)?, file: PathBuf::new() });
+        }
+        let (Some(folder), Some(name)) = (source.parent(), source.file_name()) else {
+            return Err(Error::internal(format!("{} has no folder", source.display())));
+        };
+        Ok(Self { at, root: sys::fs::open_dir(folder)?, file: name.into() })
+    }
+
+    /// A container's path relative to this tree's root.
+    pub(super) fn inner(&self, path: &Path) -> PathBuf {
+        let inside = path.strip_prefix(&self.at).unwrap_or(Path::new(""));
+        if inside.as_os_str().is_empty() { self.file.clone() } else { self.file.join(inside) }
+    }
+}
+
+/// What a stopped container has at a mount, as a path of the host. A tmpfs has nothing, a source may be gone.
+fn source(engine: &Engine, mount: &Mount) -> Result<Option<PathBuf>> {
+    let found = match mount.kind {
+        MountKind::Tmpfs => return Ok(None),
+        MountKind::Bind => sys::fs::canonicalize(&mount.source),
+        MountKind::Volume => engine.volumes().mountpoint(&mount.name).and_then(|data| beneath(&data, &mount.subpath)),
+    };
+    match found {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// A folder inside a volume, without links that lead elsewhere.
+fn beneath(volume: &Path, subpath: &str) -> Result<PathBuf> {
+    if subpath.is_empty() {
+        return Ok(volume.to_owned());
+    }
+    let place = sys::fs::open_beneath(sys::fs::open_dir(volume)?, subpath, &OpenHow::PATH)?;
+    sys::fs::path_of(&place)
+}
+
+/// The root of a container without its mounts.
+pub(super) async fn bare_root(engine: &Engine, container: &Arc<Container>) -> Result<OwnedFd> {
+    let state = container.view().record.state.clone();
+    if state.status.has_process()
+        && let Some(root) = engine.blocking(move |_| bare_root_of(&state)).await?
+    {
+        return Ok(root);
+    }
+    container.ask(Command::Rootfs).await
+}
+
+/// A clone of the root's mount alone, made where that mount is; `None` if the process has ended meanwhile.
+fn bare_root_of(state: &State) -> Result<Option<OwnedFd>> {
+    let Some(process) = pinned(state)? else { return Ok(None) };
+    let cloned = sys::namespace::in_namespace(process.as_fd(), Kinds::MOUNT, || {
+        let root = sys::fs::open_dir("/")?;
+        sys::mount::bind(root.as_fd(), Path::new(""), false)
+    });
+    if process.has_ended()? {
+        return Ok(None);
+    }
+    cloned.doing(|| "reaching the root of the container").map(Some)
+}
+
+/// A handle of the container's first process; `None` if it is gone, even if its pid is somebody else's now.
+fn pinned(state: &State) -> Result<Option<PidFd>> {
+    let process = match PidFd::open(state.pid) {
+        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => return Ok(None),
+        process => process?,
+    };
+    let is_it = sys::process::start_time(state.pid).is_ok_and(|start_time| start_time == state.start_time);
+    Ok(Some(process).filter(|_| is_it))
+}
+
+const NO_SUCH_PROCESS: i32 = 3;
+
+/// Files that a running container has from its engine.
+const ENGINE_FILES: &[&str] = &["hostname", "hosts", "resolv.conf"];
+
+const KERNEL_KINDS: &[&str] =
+    &["proc", "sysfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "debugfs", "tracefs", "securityfs"];
