@@ -311,6 +311,14 @@ pub fn link(channel: &Channel, name: &str) -> Result<Option<Link>> {
     }
 }
 
+/// Makes the kernel see that a link has a carrier, which it else does a little later: until then the link sends nothing,
+/// and a first ARP request that is lost costs a second. Asking for a link has this effect (`rtnl_getlink`, Linux 6.8).
+pub fn notice_carrier(channel: &Channel, link: Which<'_>) -> Result<()> {
+    let mut batch = Batch::default();
+    push_link(&mut batch, "noticing the carrier of", RTM_GETLINK, link, None, |_| {});
+    channel.dump(&batch, |_| None::<()>).map(drop)
+}
+
 pub fn addresses(channel: &Channel) -> Result<Vec<Address>> {
     let mut batch = Batch::default();
     batch.push("listing addresses", RTM_GETADDR, NLM_F_DUMP, &[AF_INET, 0, 0, 0, 0, 0, 0, 0], |_| {});

@@ -344,14 +344,17 @@ impl Inner {
         let orphans = ports.iter().map(|port| port.name.as_str()).filter(|name| !owned.contains(name));
         reaper::delete(&self.route, orphans)?;
         crash::point("network.converge.swept");
-        let mut batch = Batch::default();
-        for link in route::links(&self.route)? {
-            if owned.contains(link.name.as_str()) && link.master != Some(bridge) {
-                route::set_master(&mut batch, Which::Index(link.index), bridge);
-                route::set_hairpin(&mut batch, Which::Index(link.index));
-            }
+        let mut lost = route::links(&self.route)?;
+        lost.retain(|link| owned.contains(link.name.as_str()) && link.master != Some(bridge));
+        drop(state);
+        for link in lost.iter().map(|link| Which::Index(link.index)) {
+            let mut batch = Batch::default();
+            route::set_master(&mut batch, link, bridge);
+            route::set_hairpin(&mut batch, link);
+            self.route.commit(&batch)?;
+            route::notice_carrier(&self.route, link)?;
         }
-        self.route.commit(&batch)
+        route::notice_carrier(&self.route, Which::Index(bridge))
     }
 
     fn bridge_facts(&self, identity: &Identity) -> Network {

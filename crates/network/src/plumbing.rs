@@ -33,7 +33,7 @@ pub(crate) fn build(place: Place<'_>, endpoint: &Endpoint) -> Result<OwnedFd> {
         crash::point("network.connect.veth");
         configure(endpoint)?;
         crash::point("network.connect.configured");
-        Ok(())
+        notice_carrier(place, endpoint)
     })?;
     Ok(netns)
 }
@@ -78,6 +78,12 @@ fn configure(endpoint: &Endpoint) -> Result<()> {
     route::set_up(&mut batch, Which::Index(eth0.index));
     route::add_default_route(&mut batch, eth0.index, endpoint.gateway);
     channel.commit(&batch)
+}
+
+/// The host's end first: with its first port the bridge has a carrier too.
+fn notice_carrier(place: Place<'_>, endpoint: &Endpoint) -> Result<()> {
+    route::notice_carrier(place.host, Which::Name(&endpoint.veth))?;
+    route::notice_carrier(place.host, Which::Index(place.bridge))
 }
 
 /// Like Docker: ::1 stays on lo, but an interface whose network has no IPv6 gets no address of its own making.

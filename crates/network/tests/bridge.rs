@@ -75,6 +75,7 @@ fn set_up_host() -> Result<Host> {
     channel.commit(&batch)?;
     add_address(&channel, "uplink", HOST)?;
     add_address(&Channel::open_in(world.as_fd(), Protocol::Route)?, "eth0", WORLD)?;
+    route::notice_carrier(&channel, Which::Name("uplink"))?;
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let networks = Networks::open(Config { state_dir: dir.path().join("network"), ..Config::default() })?;
     Ok(Host { dir, networks, world })
