@@ -216,8 +216,24 @@ pub(crate) fn piped<T>(
     })
 }
 
+/// Reads a stream into a blob; hashing and writing have a thread of their own.
+pub(crate) fn spool(writer: BlobWriter, reader: &mut impl Read) -> Result<StagedBlob> {
+    let (end, chunks) = pipe::channel();
+    let (fed, blob) = thread::scope(|scope| {
+        let writing = scope.spawn(move || write_blob(writer, chunks));
+        let fed = feed(Chunk::default(), reader, [end]);
+        (fed, joined(writing))
+    });
+    fed.map_err(read_failed)?;
+    blob
+}
+
 /// Hands each chunk to all; stops early when one of them gave up, which has its own error to tell.
-fn feed(first: Chunk, reader: &mut impl Read, ends: [SyncSender<Chunk>; 2]) -> io::Result<()> {
+fn feed<const N: usize>(
+    first: Chunk,
+    reader: &mut impl Read,
+    ends: [SyncSender<Chunk>; N],
+) -> io::Result<()> {
     let mut next = Some(first);
     while let Some(chunk) = next {
         if ends.iter().any(|end| end.send(Chunk::clone(&chunk)).is_err()) {

@@ -1,7 +1,7 @@
 //! An image archive's members, spooled: each file a hashed blob in `ingest`, found again by its name.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Component, Path};
 
 use archive::compression;
@@ -11,6 +11,7 @@ use oci::Digest;
 
 use crate::Store;
 use crate::content::{DOCUMENT_BYTES_MAX, StagedBlob};
+use crate::layer;
 
 #[derive(Debug, Default)]
 pub(crate) struct Members {
@@ -103,12 +104,7 @@ impl Members {
 }
 
 fn spool(store: &Store, name: &str, content: &mut impl Read) -> Result<StagedBlob> {
-    let mut writer = store.blob_writer()?;
-    let mut content = io::BufReader::with_capacity(COPY_BYTES, content);
-    io::copy(&mut content, &mut writer)
-        .map_err(crate::layer::read_failed)
-        .doing(|| format!("storing {name}"))?;
-    let blob = writer.finish()?;
+    let blob = layer::spool(store.blob_writer()?, content).doing(|| format!("storing {name}"))?;
     match name.strip_prefix("blobs/sha256/") {
         Some(hex) if hex != blob.digest.hex() => {
             Err(Error::invalid(format!("invalid image archive: {name} has digest {}", blob.digest)))
@@ -139,7 +135,6 @@ fn escaping(path: &Path) -> Error {
 const MEMBERS_MAX: usize = 10_000;
 /// More links in a row are a loop.
 const LINKS_MAX: usize = 8;
-const COPY_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
