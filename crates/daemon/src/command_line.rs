@@ -14,6 +14,8 @@ use crate::settings::{Persona, Settings};
 #[derive(Debug)]
 pub(crate) enum Wish {
     Run(Box<Settings>),
+    /// Take away what a daemon with these settings made.
+    Teardown(Box<Settings>),
     Print(String),
 }
 
@@ -21,11 +23,20 @@ pub(crate) enum Wish {
 pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>) -> Result<Wish> {
     let mut settings = Settings::of(persona);
     let mut given = Vec::new();
+    let (mut validate, mut teardown) = (false, false);
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next().map_err(|error| complain(persona, error.to_string()))? {
         let name = match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Wish::Print(help(persona))),
             Arg::Long("version") | Arg::Short('v') => return Ok(Wish::Print(version(persona))),
+            Arg::Long("validate") => {
+                validate = true;
+                continue;
+            }
+            Arg::Value(word) if word == "teardown" && persona == Persona::Kogged && !teardown => {
+                teardown = true;
+                continue;
+            }
             Arg::Long(name) => Name::Long(name.to_owned()),
             Arg::Short(letter) => Name::Short(letter),
             Arg::Value(_) => return Err(no_arguments(persona)),
@@ -42,7 +53,11 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
         given.push(setting);
     }
     config_file::read(&mut settings, &given)?;
-    Ok(Wish::Run(Box::new(settings)))
+    Ok(match (validate, teardown) {
+        (true, _) => Wish::Print("configuration OK".to_owned()),
+        (false, true) => Wish::Teardown(Box::new(settings)),
+        (false, false) => Wish::Run(Box::new(settings)),
+    })
 }
 
 enum Name {
@@ -112,14 +127,18 @@ fn version(persona: Persona) -> String {
 }
 
 fn help(persona: Persona) -> String {
-    let mut text = format!("Usage:  {} [OPTIONS]\n\n{ABOUT}\n\nOptions:\n", persona.name());
+    let mut text = format!("Usage:  {} [OPTIONS]\n\n{ABOUT}\n", persona.name());
+    if persona == Persona::Kogged {
+        text.push_str("\nCommands:\n  teardown               Remove all containers and networks of a daemon with these options\n");
+    }
+    text.push_str("\nOptions:\n");
     for setting in SETTINGS {
         let Meaning::Set(_, about) = setting.meaning else { continue };
         let short = setting.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
         writeln!(text, "  {short}--{:<16} {about}", setting.flag).expect("a string takes all text");
     }
     text.push_str(
-        "  -h, --help             Print usage\n  -v, --version          Print version information and quit",
+        "      --validate         Validate the configuration and exit\n  -h, --help             Print usage\n  -v, --version          Print version information and quit",
     );
     if persona == Persona::Dockerd {
         let names: Vec<&str> = SETTINGS
@@ -134,12 +153,14 @@ fn help(persona: Persona) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn run(persona: Persona, line: &str) -> Result<Settings> {
         match parse(persona, line.split_whitespace().map(OsString::from))? {
             Wish::Run(settings) => Ok(*settings),
-            Wish::Print(text) => Err(Error::internal(text)),
+            other => Err(Error::internal(format!("{other:?}"))),
         }
     }
 
@@ -194,6 +215,16 @@ mod tests {
         assert!(settings.is_err(), "an empty file is no configuration");
         let settings = run(Persona::Dockerd, "--containerd=/run/c.sock --live-restore").unwrap();
         assert_eq!(settings.ignored, ["containerd", "live-restore"]);
+    }
+
+    #[test]
+    fn teardown_and_validate_are_other_wishes() {
+        let wish = |line: &str| parse(Persona::Kogged, line.split_whitespace().map(OsString::from));
+        assert!(
+            matches!(wish("teardown --data-root /d"), Ok(Wish::Teardown(settings)) if settings.data_root == Path::new("/d"))
+        );
+        assert!(matches!(wish("--validate -D"), Ok(Wish::Print(text)) if text == "configuration OK"));
+        assert!(wish("teardown teardown").is_err());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The daemon's life: lock, sockets, engine, answers, signals, end.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
 use fault::{Call, Doing, Error, Result};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -19,13 +21,18 @@ use crate::settings::Settings;
 use crate::{config_file, log};
 
 /// Runs until a signal ends it. Containers go on.
-pub(crate) fn run(settings: Settings) -> Result<()> {
+pub(crate) fn run(settings: &Settings) -> Result<()> {
     sys::malloc::keep_small(ARENAS_MAX);
     let level = log::open(settings.level(), settings.log_format);
     for name in &settings.ignored {
         warn!("--{name} means nothing to this daemon and is ignored");
     }
     let inherited = sys::inherited::listeners()?;
+    runtime()?.block_on(live(settings, &level, inherited))
+}
+
+/// The threads under everything.
+pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_MAX)
@@ -33,18 +40,12 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
-        .call(|| "starting the runtime")?
-        .block_on(live(settings, &level, inherited))
+        .call(|| "starting the runtime")
 }
 
-async fn live(
-    settings: Settings,
-    level: &log::Level,
-    mut inherited: Vec<std::os::fd::OwnedFd>,
-) -> Result<()> {
+async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedFd>) -> Result<()> {
     let mut signals = Signals::open()?;
-    sys::fs::create_dir_all(&settings.data_root, 0o711)?;
-    sys::fs::create_dir_all(&settings.exec_root, 0o700)?;
+    make_folders(settings)?;
     let _alone = lock(&settings.data_root)?;
     let _pid_file = PidFile::write(&settings.pid_file)?;
     let mut listeners = Vec::new();
@@ -52,13 +53,13 @@ async fn live(
         let host = Host::parse(&host)?;
         listeners.extend(listen::open(&host, &settings.group, &mut inherited).await?);
     }
-    let engine = Engine::open(engine_config(&settings)?).await.doing(|| "failed to start daemon")?;
+    let engine = Engine::open(engine_config(settings)?).await.doing(|| "failed to start daemon")?;
     info!("daemon has completed initialization");
 
     let (end, ending) = ending::channel();
     let mut doors = serve_all(listeners, &engine, &ending);
     while let Wanted::Reload = signals.next().await {
-        reload(&settings, level);
+        reload(settings, level);
     }
     info!("the daemon ends; containers go on");
     end.say();
@@ -76,14 +77,23 @@ fn serve_all(listeners: Vec<Listener>, engine: &Engine, ending: &Ending) -> Join
     doors
 }
 
+pub(crate) fn make_folders(settings: &Settings) -> Result<()> {
+    sys::fs::create_dir_all(&settings.data_root, 0o711)?;
+    sys::fs::create_dir_all(&settings.exec_root, 0o700)
+}
+
 /// One daemon a data root. The lock dies with its process.
 fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
-    sys::fs::Lock::try_acquire(data_root.join("kogged.lock"))?.ok_or_else(|| {
+    sys::fs::Lock::try_acquire(lock_file(data_root))?.ok_or_else(|| {
         Error::conflict(format!("another daemon is running on the data root {}", data_root.display()))
     })
 }
 
-fn engine_config(settings: &Settings) -> Result<engine::Config> {
+pub(crate) fn lock_file(data_root: &Path) -> PathBuf {
+    data_root.join("kogged.lock")
+}
+
+pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
     let default = engine::Config::default();
     let network = network::Config {
         bridge: settings.bridge.clone(),
@@ -94,7 +104,7 @@ fn engine_config(settings: &Settings) -> Result<engine::Config> {
     Ok(engine::Config {
         data_root: settings.data_root.clone(),
         run_root: settings.exec_root.clone(),
-        runtime: runtime()?,
+        runtime: runtime_program()?,
         cgroup_parent: settings.cgroup_parent.clone(),
         network,
         dns: settings.dns.clone(),
@@ -109,7 +119,7 @@ fn table(bridge: &str) -> String {
 }
 
 /// The runtime lies beside the daemon, or where programs lie.
-fn runtime() -> Result<PathBuf> {
+fn runtime_program() -> Result<PathBuf> {
     let own = std::env::current_exe().call(|| "readlink /proc/self/exe")?;
     let folders = own.parent().map(Path::to_owned).into_iter();
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -18,6 +18,7 @@ mod log;
 mod options;
 mod pid_file;
 mod settings;
+mod teardown;
 
 use std::process::ExitCode;
 
@@ -27,21 +28,23 @@ use settings::Persona;
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let persona = Persona::of(words.next().as_deref());
-    let settings = match command_line::parse(persona, words) {
-        Ok(Wish::Run(settings)) => settings,
-        Ok(Wish::Print(text)) => return say(&text),
-        Err(error) => return fail(&error),
-    };
-    match daemon::run(*settings) {
+    let done = command_line::parse(persona, words).and_then(|wish| match wish {
+        Wish::Run(settings) => daemon::run(&settings),
+        Wish::Teardown(settings) => teardown::run(&settings),
+        Wish::Print(text) => {
+            say(&text);
+            Ok(())
+        }
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "help and version go to standard output")]
-fn say(text: &str) -> ExitCode {
+fn say(text: &str) {
     println!("{text}");
-    ExitCode::SUCCESS
 }
 
 #[expect(clippy::print_stderr, reason = "the log may not be open yet")]

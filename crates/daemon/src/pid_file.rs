@@ -34,7 +34,7 @@ impl Drop for PidFile {
 }
 
 /// The process in the file, if there is one and it lives and is not ourselves.
-fn alive(path: &Path) -> Result<Option<u32>> {
+pub(crate) fn alive(path: &Path) -> Result<Option<u32>> {
     let text = match sys::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),

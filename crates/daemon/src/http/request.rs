@@ -83,7 +83,7 @@ impl Request {
         Ok(self.answer(StatusCode::OK, value))
     }
 
-    /// One line of a stream of JSON, bent back; `None` if this version does not know it.
+    /// Whether a takeover is to be answered with 101.
     pub(crate) fn upgrade(&self) -> bool {
         self.headers.contains_key(UPGRADE)
     }

@@ -17,6 +17,7 @@ use super::answer::{self, Answer, Body};
 use super::hijack::Takeover;
 use super::query::Query;
 use super::request::Request;
+use super::router::Match;
 use super::routes::ROUTES;
 use super::socket::{Hold, Socket, Tap};
 use super::version::Version;
@@ -28,8 +29,12 @@ pub(crate) async fn serve(socket: Socket, door: Arc<Door>, mut ending: Ending) {
     let hold = Hold::default();
     let (hand_over, mut taken) = mpsc::channel(1);
     let tap = TokioIo::new(Tap::new(socket, hold.clone()));
-    let service =
-        service_fn(|request| Box::pin(respond(Arc::clone(&door), hold.clone(), hand_over.clone(), request)));
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let found = router::find(ROUTES, request.method(), request.uri().path());
+        // Before the future is first polled: hyper looks for the end of input in between.
+        hold.set(found.as_ref().is_some_and(|found| found.route.hijacks));
+        Box::pin(respond(Arc::clone(&door), found, request, hold.clone(), hand_over.clone()))
+    });
     let mut connection = http1::Builder::new().serve_connection(tap, service);
     let takeover: Takeover = tokio::select! {
         biased;
@@ -61,11 +66,16 @@ fn left(served: hyper::Result<()>) {
 /// hyper's view of a request: a response, or silence while the connection is handed over.
 async fn respond(
     door: Arc<Door>,
+    found: Option<Match>,
+    request: hyper::Request<Incoming>,
     hold: Hold,
     hand_over: mpsc::Sender<Takeover>,
-    request: hyper::Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let response = match dispatch(door, &hold, request).await {
+    let answer = match found {
+        Some(found) => dispatch(door, found, request).await,
+        None => not_found().into(),
+    };
+    let response = match answer {
         Answer::Response(response) => response,
         Answer::Takeover(takeover) => {
             // The receiver lives as long as this future, so the takeover arrives and drops us.
@@ -77,12 +87,8 @@ async fn respond(
     Ok(with_headers(response))
 }
 
-async fn dispatch(door: Arc<Door>, hold: &Hold, request: hyper::Request<Incoming>) -> Answer {
+async fn dispatch(door: Arc<Door>, found: Match, request: hyper::Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    let Some(found) = router::find(ROUTES, &head.method, head.uri.path()) else {
-        return not_found().into();
-    };
-    hold.set(found.route.hijacks);
     let version = found.version;
     let checked = match version.unwrap_or(Version::NEWEST).check() {
         Ok(checked) => checked,
@@ -108,10 +114,9 @@ async fn dispatch(door: Arc<Door>, hold: &Hold, request: hyper::Request<Incoming
 
 /// Here an error's story ends: ours go to the log, the client's only to the client.
 fn failed(error: &Error, method: &str, path: &str) -> Response<Body> {
-    if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
-        error!(%error, "handler for {method} {path} returned an error");
-    } else {
-        debug!(%error, "handler for {method} {path} returned an error");
+    match error.kind() {
+        Kind::Internal => error!(%error, "handler for {method} {path} returned an error"),
+        _ => debug!(%error, "handler for {method} {path} returned an error"),
     }
     answer::error(error, None)
 }

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -85,11 +86,30 @@ pub(crate) struct Tap {
 
 /// The switch of a `Tap`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hold(Arc<AtomicBool>);
+pub(crate) struct Hold(Arc<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    held: AtomicBool,
+    /// Who was told to wait though the end was there.
+    reader: AtomicWaker,
+}
 
 impl Hold {
     pub(crate) fn set(&self, held: bool) {
-        self.0.store(held, Ordering::Relaxed);
+        self.0.held.store(held, Ordering::Relaxed);
+        if !held {
+            self.0.reader.wake();
+        }
+    }
+
+    /// Whether the reader has to wait, in which case it is woken when it may go on.
+    fn keeps(&self, reader: &Waker) -> bool {
+        let held = self.0.held.load(Ordering::Relaxed);
+        if held {
+            self.0.reader.register(reader);
+        }
+        held
     }
 }
 
@@ -113,8 +133,7 @@ impl AsyncRead for Tap {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut tap.socket).poll_read(cx, buffer);
         let ended = matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
-        // Nobody is woken for this: the handler's end makes hyper read again, and the end is still there.
-        if ended && tap.hold.0.load(Ordering::Relaxed) { Poll::Pending } else { polled }
+        if ended && tap.hold.keeps(cx.waker()) { Poll::Pending } else { polled }
     }
 }
 
