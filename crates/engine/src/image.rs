@@ -18,7 +18,7 @@ use store::{Image, ImageId, User};
 use crate::Engine;
 
 pub use list::list;
-pub(crate) use list::{Chosen, allow_prune};
+pub(crate) use list::{Chosen, allow_prune, usage};
 pub use make::{Import, commit, import};
 pub(crate) use show::unix_seconds;
 pub use transport::{load, save};

@@ -35,6 +35,29 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     Ok(rows)
 }
 
+/// What images take on disk.
+#[derive(Debug)]
+pub(crate) struct ImagesUsage {
+    /// Bytes of all layers, each counted once.
+    pub(crate) layers_size: i64,
+    pub(crate) rows: Vec<Summary>,
+}
+
+/// All images with what they share and how many containers use each, for the disk usage.
+pub(crate) async fn usage(engine: &Engine) -> Result<ImagesUsage> {
+    engine
+        .blocking(|engine| {
+            let usage = engine.store().usage();
+            let images = engine.store().images()?;
+            let row = |image: &Image| {
+                let users = super::users(engine, &image.id).len();
+                show::summary(image, usage.images.get(&image.id), i64::try_from(users).unwrap_or(i64::MAX))
+            };
+            Ok(ImagesUsage { layers_size: show::signed(usage.layers), rows: images.iter().map(row).collect() })
+        })
+        .await
+}
+
 /// An image without a name is shown unless it is only a step on the way to another.
 fn is_shown(engine: &Engine, image: &Image) -> bool {
     !image.tags.is_empty() || !image.digests.is_empty() || engine.store().children(&image.id).is_empty()

@@ -142,7 +142,7 @@ mod tests {
         std::fs::write(&path, "4\n5").unwrap();
         let mut files = LogFiles::open(&path, None).unwrap();
         assert_eq!(all(&mut files), ["1", "2", "3", "4"]);
-        std::fs::File::options().append(true).open(&path).unwrap().write_all(b"!\n").unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"!\n").unwrap();
         assert_eq!(all(&mut files), ["5!"]);
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert!(all(&mut files).is_empty());
         std::fs::write(&path, "1\n").unwrap();
         assert_eq!(all(&mut files), ["1"]);
-        std::fs::File::options().append(true).open(&path).unwrap().write_all(b"2\n").unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"2\n").unwrap();
         std::fs::rename(&path, folder.path().join("log.1")).unwrap();
         std::fs::write(&path, "3\n").unwrap();
         assert_eq!(all(&mut files), ["2", "3"]);
