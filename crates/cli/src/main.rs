@@ -1,3 +1,30 @@
-//! (being written)
+//! `kogge`: Docker's command line for our daemon, or for any that speaks its API.
+//!
+//! Flags, texts and exit codes are Docker's, because scripts depend on them. It knows nothing behind the socket.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod autostart;
+mod cli;
+mod command;
+mod config;
+mod create;
+mod exit;
+mod flags;
+mod format;
+mod progress;
+mod stream;
+mod terminal;
+
+use std::process::ExitCode;
+
+/// The name in usage lines and messages.
+pub(crate) const PROGRAM: &str = "kogge";
+
+fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    match command::dispatch(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}

@@ -68,15 +68,15 @@ impl std::fmt::Debug for Body {
 }
 
 fn upload(reader: Box<dyn Read + Send>) -> impl hyper::body::Body<Data = Bytes, Error = io::Error> {
-    let chunks = read_on_thread(reader);
-    StreamBody::new(stream::unfold(chunks, |mut chunks| async move {
-        let chunk = chunks.recv().await?;
-        Some((chunk.map(Frame::data), chunks))
+    let received = chunks(reader);
+    StreamBody::new(stream::unfold(received, |mut received| async move {
+        let chunk = received.recv().await?;
+        Some((chunk.map(Frame::data), received))
     }))
 }
 
 /// Reads to the end on a thread of its own. The thread ends with the data, or soon after the receiver is gone.
-pub(crate) fn read_on_thread(mut reader: Box<dyn Read + Send>) -> mpsc::Receiver<io::Result<Bytes>> {
+pub fn chunks(mut reader: impl Read + Send + 'static) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     std::thread::spawn(move || {
         let mut buffer = vec![0; CHUNK_SIZE];

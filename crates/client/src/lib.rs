@@ -20,7 +20,7 @@ pub mod system;
 pub mod volume;
 
 pub use answer::Answer;
-pub use body::{Body, ChunkReader};
+pub use body::{Body, ChunkReader, chunks};
 pub use endpoint::Endpoint;
 pub use hijack::Hijacked;
 pub use http::{Client, Request};

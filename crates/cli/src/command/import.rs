@@ -1,0 +1,49 @@
+//! `kogge import`.
+
+use std::fs::File;
+use std::io;
+
+use client::Body;
+use client::image::Import;
+
+use super::{Args, Command, image_name, unopenable};
+use crate::cli::Cli;
+use crate::exit::Outcome;
+use crate::flags::{Flag, Matches};
+use crate::progress;
+
+pub(crate) const COMMAND: Command = Command::new(
+    "Import the contents from a tarball to create a filesystem image",
+    "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+    Args::AtLeast(1),
+    |cli, matches| Box::pin(run(cli, matches)),
+)
+.also("kogge image import, kogge import")
+.flags(&[FLAGS]);
+
+const FLAGS: &[Flag] = &[
+    Flag::list("change", "Apply a Dockerfile instruction to the image").short('c'),
+    Flag::string("message", "Message in the image's history").short('m'),
+    Flag::string("platform", "Platform of the image"),
+];
+
+async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    let source = matches.args[0].as_str();
+    let is_url = source.starts_with("http://") || source.starts_with("https://");
+    let archive = match source {
+        "-" => Body::reader(io::stdin()),
+        _ if is_url => Body::Empty,
+        path => Body::reader(File::open(path).map_err(|error| unopenable(path, &error))?),
+    };
+    let (repo, tag) = image_name(matches.args.get(1).map_or("", String::as_str))?;
+    let import = Import {
+        source: if is_url { source } else { "-" }.into(),
+        repo,
+        tag,
+        message: matches.text("message").into(),
+        platform: matches.text("platform").into(),
+        changes: matches.list("change"),
+    };
+    let answer = client::image::import(cli.client()?, &import, archive).await?;
+    Ok(progress::show(answer, progress::Place::Stdout).await?)
+}

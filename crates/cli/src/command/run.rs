@@ -1,0 +1,147 @@
+//! `kogge run`: create, attach, start, and stay until the process ends.
+//!
+//! Attach and wait are in place before the start, so that neither the first byte nor the exit code is missed.
+
+use api::container::{Attach, Config, Create, WaitCondition};
+use client::Client;
+use client::container::Waiting;
+use fault::Error;
+
+use super::create::{self, CONTAINER_ARGS, new_container, refused};
+use super::{Args, Command};
+use crate::cli::Cli;
+use crate::create::FLAGS;
+use crate::exit::{Exit, Outcome};
+use crate::flags::{Flag, Matches};
+use crate::stream::{self, Ending, Resized, Streams, beside};
+use crate::terminal;
+
+pub(crate) const COMMAND: Command = Command::new(
+    "Create and run a new container from an image",
+    CONTAINER_ARGS,
+    Args::AtLeast(1),
+    |cli, matches| Box::pin(run(cli, matches)),
+)
+.also("kogge container run, kogge run")
+.flags(&[FLAGS, OWN])
+.flags_first();
+
+const OWN: &[Flag] = &[
+    Flag::switch("detach", "Run in the background and print the container's id").short('d'),
+    Flag::string("detach-keys", "Keys that leave the container running"),
+    Flag::switch("sig-proxy", "Pass signals on to the process").default("true"),
+];
+
+async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    if create::asks_for_help(&matches) {
+        return create::show_help(&COMMAND, &matches);
+    }
+    create::check_pull(&matches, "run")?;
+    let client = cli.client()?;
+    let mut container = create::request(cli, client, &matches, "run")?;
+    let detached = matches.is_on("detach");
+    if detached {
+        detach(&mut container.config, &matches)?;
+    } else {
+        stream::check_input(container.config.attach_stdin, container.config.tty)?;
+    }
+    let id = new_container(client, &matches, &container).await.map_err(|error| refused(&error, "run"))?;
+    let started = Started { client, id: &id, container: &container };
+    let work = async {
+        match container.config.attach_stdin
+            || container.config.attach_stdout
+            || container.config.attach_stderr
+        {
+            true => started.attached(cli, &matches).await,
+            false => started.in_background().await,
+        }
+    };
+    match matches.is_on("sig-proxy") && !detached {
+        true => beside(work, stream::forward_signals(client, &id)).await,
+        false => work.await,
+    }
+}
+
+fn detach(config: &mut Config, matches: &Matches) -> Outcome {
+    if matches.is_given("attach") {
+        return Err(Exit::failure("conflicting options: cannot specify both --attach and --detach"));
+    }
+    config.attach_stdin = false;
+    config.attach_stdout = false;
+    config.attach_stderr = false;
+    config.stdin_once = false;
+    Ok(())
+}
+
+struct Started<'r> {
+    client: &'r Client,
+    id: &'r str,
+    container: &'r Create,
+}
+
+impl Started<'_> {
+    async fn in_background(&self) -> Outcome {
+        let started = client::container::start(self.client, self.id).await;
+        terminal::line(self.id)?;
+        started.map_err(|error| refused(&error, "run"))
+    }
+
+    async fn attached(&self, cli: &Cli, matches: &Matches) -> Outcome {
+        let (config, removes) = (&self.container.config, self.container.host_config.auto_remove);
+        let detach_keys = match matches.text("detach-keys") {
+            "" => cli.config().detach_keys.clone(),
+            keys => keys.to_owned(),
+        };
+        let attach = Attach {
+            stdin: config.attach_stdin,
+            stdout: config.attach_stdout,
+            stderr: config.attach_stderr,
+            stream: true,
+            detach_keys: detach_keys.clone(),
+            ..Attach::default()
+        };
+        let condition = if removes { WaitCondition::Removed } else { WaitCondition::NextExit };
+        let (connection, waiting) = tokio::try_join!(
+            client::container::attach(self.client, self.id, &attach),
+            client::container::wait(self.client, self.id, condition),
+        )?;
+        if let Err(error) = client::container::start(self.client, self.id).await {
+            return Err(self.not_started(&error, waiting).await);
+        }
+        let streams = Streams {
+            stdin: config.attach_stdin,
+            output: config.attach_stdout || config.attach_stderr,
+            tty: config.tty,
+            detach_keys,
+        };
+        let joined = stream::join(connection, streams);
+        let ending = match config.tty && terminal::output_is_terminal() {
+            true => beside(joined, stream::follow_size(self.client, Resized::Container(self.id))).await?,
+            false => joined.await?,
+        };
+        match ending {
+            Ending::Detached => Ok(()),
+            Ending::Closed => exit_code(waiting).await,
+        }
+    }
+
+    /// With `--rm` the command ends after the container is gone.
+    async fn not_started(&self, error: &Error, waiting: Waiting) -> Exit {
+        if self.container.host_config.auto_remove {
+            waiting.answer().await.ok();
+        }
+        refused(error, "run")
+    }
+}
+
+/// The container's exit code becomes ours.
+pub(super) async fn exit_code(waiting: Waiting) -> Outcome {
+    let answer = match waiting.answer().await {
+        Ok(answer) => answer,
+        Err(error) => return Err(Exit::new(125, format!("error waiting for container: {error}"))),
+    };
+    match answer.error {
+        Some(error) => Err(Exit::new(125, format!("Error waiting for container: {}", error.message))),
+        None => Exit::status(answer.status_code),
+    }
+}

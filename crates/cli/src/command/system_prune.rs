@@ -1,0 +1,61 @@
+//! `kogge system prune`: all the prunes, one after the other.
+
+use super::{Args, Command, image_prune, network, prune, prune_filters, reclaimed, volume};
+use crate::cli::Cli;
+use crate::exit::{Exit, Outcome};
+use crate::flags::{Flag, Matches};
+use crate::terminal;
+
+pub(crate) const COMMAND: Command =
+    Command::new("Remove unused data", "[OPTIONS]", Args::None, |cli, matches| Box::pin(run(cli, matches)))
+        .flags(&[super::PRUNE, FLAGS]);
+
+const FLAGS: &[Flag] = &[
+    Flag::switch("all", "Remove all unused images, not just dangling ones").short('a'),
+    Flag::switch("volumes", "Remove anonymous volumes"),
+];
+
+async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    let (all, volumes) = (matches.is_on("all"), matches.is_on("volumes"));
+    let filters = prune_filters(cli, &matches);
+    if volumes && filters.contains("until") {
+        return Err(Exit::failure("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+    }
+    if !matches.is_on("force") && !terminal::confirm(&question(all, volumes, &filters))? {
+        return Err(Exit::new(1, ""));
+    }
+    let client = cli.client()?;
+    let mut done = vec![prune::prune(client, &filters).await?, network::prune(client, &filters).await?];
+    if volumes {
+        done.push(volume::prune(client, &filters).await?);
+    }
+    done.push(image_prune::prune(client, all, filters).await?);
+    let bytes = done.iter().map(|pruned| pruned.bytes).sum();
+    for pruned in &done {
+        pruned.show()?;
+    }
+    reclaimed(super::Pruned::new("", &[], bytes))
+}
+
+fn question(all: bool, volumes: bool, filters: &api::filters::Filters) -> String {
+    let mut text = "WARNING! This will remove:\n  - all stopped containers\n  \
+                    - all networks not used by at least one container\n"
+        .to_owned();
+    if volumes {
+        text.push_str("  - all anonymous volumes not used by at least one container\n");
+    }
+    text.push_str(match all {
+        true => "  - all images without at least one container associated to them\n  - all build cache\n",
+        false => "  - all dangling images\n  - unused build cache\n",
+    });
+    let mut shown: Vec<String> = ["label", "label!", "until"]
+        .iter()
+        .flat_map(|name| filters.values(name).map(move |value| format!("  - {name}={value}\n")))
+        .collect();
+    shown.sort();
+    if !shown.is_empty() {
+        text.push_str("\n  Items to be pruned will be filtered with:\n");
+        text.extend(shown);
+    }
+    text + "\nAre you sure you want to continue?"
+}

@@ -1,0 +1,19 @@
+//! `kogge unpause`.
+
+use super::{Args, Command, many};
+use crate::cli::Cli;
+use crate::exit::Outcome;
+use crate::flags::Matches;
+
+pub(crate) const COMMAND: Command = Command::new(
+    "Unpause all processes within one or more containers",
+    "CONTAINER [CONTAINER...]",
+    Args::AtLeast(1),
+    |cli, matches| Box::pin(run(cli, matches)),
+)
+.also("kogge container unpause, kogge unpause");
+
+async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    let client = cli.client()?;
+    many::each(&matches.args, |name| client::container::unpause(client, name)).await
+}

@@ -1,0 +1,75 @@
+//! The only place that writes to the user: standard output, standard error, questions, and the terminal's size.
+//!
+//! A reader that went away ends the command as SIGPIPE would, without a message.
+
+use std::fmt::Arguments;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use crate::exit::{Exit, Outcome};
+
+/// What a shell shows for a process that died of SIGPIPE.
+const BROKEN_PIPE: u8 = 141;
+
+/// Writes text as it is.
+pub(crate) fn print(text: &str) -> Outcome {
+    write(text.as_bytes())
+}
+
+/// Writes a line.
+pub(crate) fn line(text: impl AsRef<str>) -> Outcome {
+    print(&format!("{}\n", text.as_ref()))
+}
+
+/// Writes bytes and flushes them, so that what a container said is seen at once.
+pub(crate) fn write(bytes: &[u8]) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(unwritable)
+}
+
+pub(crate) fn write_error(bytes: &[u8]) -> Outcome {
+    io::stderr().lock().write_all(bytes).map_err(unwritable)
+}
+
+/// Tells the user something beside the output. If even stderr is gone, nobody is left to tell.
+pub(crate) fn warn(text: Arguments<'_>) {
+    writeln!(io::stderr().lock(), "{text}").ok();
+}
+
+fn unwritable(error: io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Exit::new(BROKEN_PIPE, ""),
+        _ => Exit::failure(format!("write: {error}")),
+    }
+}
+
+/// Asks a yes-or-no question; anything but `y` is no.
+pub(crate) fn confirm(question: &str) -> Outcome<bool> {
+    write(format!("{question} [y/N] ").as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| Exit::failure(format!("read: {error}")))?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+pub(crate) fn input_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+pub(crate) fn output_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Height and width of the terminal behind standard output; zeros without one.
+pub(crate) fn size() -> (u16, u16) {
+    match sys::tty::size(io::stdout()) {
+        Ok(size) => (size.height, size.width),
+        Err(_) => (0, 0),
+    }
+}
+
+/// Columns for help pages.
+pub(crate) fn width() -> usize {
+    match sys::tty::size(io::stdin()) {
+        Ok(size) if size.width > 0 => usize::from(size.width),
+        _ => 80,
+    }
+}
