@@ -28,6 +28,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use fault::{Doing, Error, Result};
 use sys::poll::{Interest, Poll, Ready};
@@ -53,8 +54,9 @@ pub fn run(control: OwnedFd) -> Result<()> {
     let mut monitor = Monitor::new()?;
     monitor.connect(control)?;
     while !monitor.is_over() {
-        monitor.turn()?;
-        monitor.slim();
+        if monitor.turn()? == Turn::Quiet {
+            monitor.slim();
+        }
     }
     Ok(())
 }
@@ -70,6 +72,15 @@ const CONTAINER: u32 = 0;
 /// only touched pages count.
 const BUFFER_LEN: usize = 256 << 10;
 
+/// How long nothing must happen until memory is given back, so that a busy log keeps its buffers.
+const QUIET: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Busy,
+    Quiet,
+}
+
 struct Monitor {
     poll: Poll,
     buffer: Vec<u8>,
@@ -83,7 +94,7 @@ struct Monitor {
     exit: Option<Exit>,
     /// The exit is in its file, or a daemon knows it.
     is_settled: bool,
-    /// The spec was the biggest thing that this process will ever hold, and its memory is still ours.
+    /// There is memory to give back when it gets quiet.
     is_bloated: bool,
 }
 
@@ -132,9 +143,12 @@ impl Monitor {
 
     /// Never inlined: the frame of a start is large, and shall be gone when its memory is given back.
     #[inline(never)]
-    fn turn(&mut self) -> Result<()> {
+    fn turn(&mut self) -> Result<Turn> {
         let mut ready = Vec::new();
-        self.poll.wait(&mut ready, None)?;
+        self.poll.wait(&mut ready, self.is_bloated.then_some(QUIET))?;
+        if ready.is_empty() && self.is_bloated {
+            return Ok(Turn::Quiet);
+        }
         for ready in ready {
             match Source::from_token(ready.token) {
                 Source::Listener => self.accept()?,
@@ -143,16 +157,18 @@ impl Monitor {
                 Source::Task(id, part) => self.run_task(id, part, &ready),
             }
         }
-        self.settle()
+        self.settle()?;
+        Ok(Turn::Busy)
     }
 
-    /// Gives back the memory of a start. Called from the top, where little of the stack is in use.
+    /// Gives back the memory of a start or a burst of output. Called from the top, where little of the stack is in use.
     fn slim(&mut self) {
-        if std::mem::take(&mut self.is_bloated) {
-            sys::malloc::trim();
-            // It only costs memory if it fails.
-            sys::stack::release_unused().ok();
-        }
+        self.is_bloated = false;
+        self.buffer = vec![0; BUFFER_LEN];
+        self.tasks.values_mut().for_each(Task::slim);
+        sys::malloc::trim();
+        // It only costs memory if it fails.
+        sys::stack::release_unused().ok();
     }
 
     /// Tells the poll what to wait for, and forgets what is done.
@@ -359,6 +375,7 @@ impl Monitor {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let handled = task.handle(part, ready, &self.poll, &mut self.buffer);
         let has_ended = part == Part::Process && task.exit.is_some();
+        self.is_bloated |= task.had_burst();
         self.tell_trouble(handled);
         if has_ended && id == CONTAINER {
             self.kill_the_rest();

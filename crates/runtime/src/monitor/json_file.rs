@@ -64,6 +64,11 @@ impl JsonFile {
         self.errors
     }
 
+    /// Gives back a buffer that has grown.
+    pub(super) fn slim(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     /// Logs what was read. An error is told at the first of a row of failures only.
     pub(super) fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> Result<()> {
         self.log(stream, now, |lines, give| lines.push(bytes, now, give))
@@ -94,10 +99,10 @@ impl JsonFile {
     /// Adds one line to the buffer; makes room in the file first.
     fn line(&mut self, stream: Stream, line: &Line<'_>, tail: &[u8], now: Timestamp) -> Result<()> {
         let result = self.make_room();
-        self.buffer.extend(b"{\"log\":\"");
+        self.buffer.extend_from_slice(b"{\"log\":\"");
         escape(line.bytes, &mut self.buffer);
         if line.ends {
-            self.buffer.extend(b"\\n");
+            self.buffer.extend_from_slice(b"\\n");
         }
         if line.time == now {
             self.buffer.extend_from_slice(tail);
@@ -144,9 +149,6 @@ impl JsonFile {
         }
         let result = written.call(|| format!("write {}", self.path.display()));
         self.buffer.clear();
-        if self.buffer.capacity() > BUFFER_KEPT {
-            self.buffer = Vec::new();
-        }
         self.count(result)
     }
 
@@ -176,9 +178,6 @@ impl JsonFile {
 
 /// A read of 64 KiB of short lines makes megabytes of JSON.
 const BUFFER_MAX: usize = 256 << 10;
-
-/// A small buffer stays, a big one goes back: the process lives for months and is silent most of the time.
-const BUFFER_KEPT: usize = 4 << 10;
 
 fn open(path: &Path) -> Result<File> {
     let how = OpenHow { access: Access::Write, create: Create::IfMissing, append: true, ..OpenHow::READ };

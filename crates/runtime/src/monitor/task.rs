@@ -25,6 +25,9 @@ use super::stdio::{Input, Output, OwnEnds, Stream, Taken, console};
 use crate::init::Process;
 use crate::protocol::{Attachment, Patience, Target};
 
+/// A read that is larger leaves buffers behind that are worth giving back.
+const BURST: usize = 2 << 10;
+
 /// What a new task consists of.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -56,6 +59,7 @@ pub(super) struct Task {
     log: Option<JsonFile>,
     clients: BTreeMap<u32, Client>,
     last_client: u32,
+    had_burst: bool,
     pub(super) exit: Option<Exit>,
 }
 
@@ -89,6 +93,7 @@ impl Task {
             log: parts.log,
             clients: BTreeMap::new(),
             last_client: 0,
+            had_burst: false,
             exit: None,
         })
     }
@@ -114,6 +119,19 @@ impl Task {
 
     pub(super) fn has_clients(&self) -> bool {
         !self.clients.is_empty()
+    }
+
+    /// Whether output came in amounts for which buffers had to grow.
+    pub(super) fn had_burst(&self) -> bool {
+        self.had_burst
+    }
+
+    /// Gives back buffers that have grown.
+    pub(super) fn slim(&mut self) {
+        self.had_burst = false;
+        if let Some(log) = &mut self.log {
+            log.slim();
+        }
     }
 
     /// Failed writes of the log.
@@ -158,7 +176,10 @@ impl Task {
             return (false, Ok(()));
         };
         match self.outputs[place].read(buffer) {
-            Taken::Bytes(len) => (true, self.pass_on(stream, &buffer[..len])),
+            Taken::Bytes(len) => {
+                self.had_burst |= len > BURST;
+                (true, self.pass_on(stream, &buffer[..len]))
+            }
             Taken::Nothing => (false, Ok(())),
             Taken::End => {
                 let forgotten = self.outputs.remove(place).settle(poll, false);
