@@ -109,8 +109,9 @@ impl Failure {
 }
 
 impl From<Error> for Failure {
+    /// With system errors in Docker's words, wherever they happened.
     fn from(error: Error) -> Self {
-        Self::from_error(error)
+        Self::from_error(Error::new(error.kind(), channel::plain(&error)))
     }
 }
 

@@ -205,7 +205,14 @@ fn instruction(code: u8, destination: u8, source: u8, offset: i16, value: i32) -
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
+
     use super::*;
+    use crate::process;
 
     const NULL: Rule = Rule {
         allow: true,
@@ -222,6 +229,51 @@ mod tests {
         let no_mknod = Rule { access: Access { read: false, write: false, mknod: true }, ..DENY_ALL };
         load(&program(&[DENY_ALL, NULL, read_only, no_mknod])).unwrap();
         load(&program(&[])).unwrap();
+    }
+
+    /// A cgroup v2 folder of our own, on a hybrid machine too.
+    struct Cgroup(PathBuf);
+
+    impl Cgroup {
+        fn new() -> Self {
+            let mounts = crate::mount::mountinfo("self").unwrap();
+            let unified = mounts.into_iter().find(|mount| mount.kind == "cgroup2").unwrap();
+            let folder = unified.target.join(format!("kogge-bpf-test-{}", std::process::id()));
+            std::fs::create_dir(&folder).unwrap();
+            Self(folder)
+        }
+    }
+
+    impl Drop for Cgroup {
+        fn drop(&mut self) {
+            std::fs::remove_dir(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_kernel_asks_the_program() {
+        let cgroup = Cgroup::new();
+        let folder = std::fs::File::open(&cgroup.0).unwrap();
+        attach(folder.as_fd(), &[DENY_ALL, NULL]).unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let script = "read go <&5; (: < /dev/null) && echo null >&5; (: < /dev/zero) || echo no zero >&5";
+        let child = process::spawn(&process::Command {
+            program: process::Program::Path(Path::new("/bin/sh")),
+            args: &["sh", "-c", &format!("echo $$ >&5; exec 2>&-; {script}")].map(OsStr::new),
+            env: &[],
+            fds: &[(theirs.as_fd(), 5)],
+            session: true,
+        })
+        .unwrap();
+        drop(theirs);
+        let mut pid = [0; 32];
+        let count = ours.read(&mut pid).unwrap();
+        std::fs::write(cgroup.0.join("cgroup.procs"), &pid[..count]).unwrap();
+        ours.write_all(b"go\n").unwrap();
+        let mut answer = String::new();
+        ours.read_to_string(&mut answer).unwrap();
+        child.wait().unwrap();
+        assert_eq!(answer, "null\nno zero\n");
     }
 
     #[test]

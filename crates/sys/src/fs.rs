@@ -30,7 +30,7 @@ pub use at::{
 };
 pub use copy::{copy_range, next_data, punch_hole, reflink, sendfile, set_size};
 pub use lock::Lock;
-pub use open::{Access, Create, OpenHow, open, open_at, open_beneath, open_dir};
+pub use open::{Access, Create, OpenHow, open, open_at, open_beneath, open_beneath_if_exists, open_dir};
 pub use size::tree_size;
 pub use stat::{
     FileKind, Space, Stat, exists, filesystem_magic, fstat, lstat, lstat_if_exists, metadata, space, stat_at,

@@ -182,9 +182,9 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::move_mount(mount, "", target, "", flags).call(|| "move_mount")
 }
 
-/// Attaches a detached mount at a path that is known not to be the container's.
-pub fn attach_at(mount: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    rustix::mount::move_mount(mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+/// Attaches a detached mount at a path; links on the way are followed, so the path must not be the container's.
+pub fn attach_at(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    rustix::mount::move_mount(mount, "", dir, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .call(|| format!("move_mount {}", path.display()))
 }
 

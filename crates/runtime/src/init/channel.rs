@@ -86,7 +86,7 @@ impl ParentEnd {
 const TEXT_BYTES_MAX: u64 = 64 * 1024;
 
 /// An error as Go programs, and so Docker and runc, would write it: `no such file or directory`, without the number.
-fn plain(error: &Error) -> String {
+pub(super) fn plain(error: &Error) -> String {
     let text = error.to_string();
     let Some(errno) = error.errno() else { return text };
     let std_text = std::io::Error::from_raw_os_error(errno).to_string();

@@ -24,7 +24,7 @@ pub(super) fn attach_root(rootfs: &Rootfs<'_>) -> Result<OwnedFd> {
         Rootfs::Mount(fd) => fd.try_clone_to_owned().call(|| "dup")?,
         Rootfs::Path(path) => mount::bind(host(), path, true).doing(|| "preparing rootfs")?,
     };
-    mount::attach_at(root.as_fd(), Path::new("/")).doing(|| "attaching the rootfs")?;
+    mount::attach_at(root.as_fd(), host(), Path::new("/")).doing(|| "attaching the rootfs")?;
     Ok(root)
 }
 
@@ -121,23 +121,18 @@ fn change_attributes(tree: &OwnedFd, options: &Options) -> Result<()> {
 
 /// The place for a mount, made if missing: a folder for a folder, else a file.
 fn target(root: BorrowedFd<'_>, path: &Path, tree: &OwnedFd) -> Result<OwnedFd> {
-    match fs::open_beneath(root, path, &OpenHow::PATH) {
-        Err(error) if error.kind() == Kind::NotFound => {
-            if fs::fstat(tree)?.is_dir() {
-                folder(root, path)
-            } else {
-                file(root, path)
-            }
-        }
-        result => result,
+    match fs::open_beneath_if_exists(root, path, &OpenHow::PATH)? {
+        Some(target) => Ok(target),
+        None if fs::fstat(tree)?.is_dir() => folder(root, path),
+        None => file(root, path),
     }
 }
 
 /// Opens a folder beneath the root, made with its parents if missing.
 pub(super) fn folder(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
-    match fs::open_beneath(root, path, &OpenHow { directory: true, ..OpenHow::PATH }) {
-        Err(error) if error.kind() == Kind::NotFound => {}
-        result => return result,
+    let how = OpenHow { directory: true, ..OpenHow::PATH };
+    if let Some(folder) = fs::open_beneath_if_exists(root, path, &how)? {
+        return Ok(folder);
     }
     let (parent, name) = split(path)?;
     let parent = folder(root, parent)?;
@@ -145,7 +140,7 @@ pub(super) fn folder(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
         Err(error) if error.kind() != Kind::Conflict => return Err(error),
         _ => {}
     }
-    fs::open_beneath(root, path, &OpenHow { directory: true, ..OpenHow::PATH })
+    fs::open_beneath(root, path, &how)
 }
 
 /// Opens a file beneath the root, made empty if missing.
@@ -177,7 +172,9 @@ fn attach_cgroup(
         let is_private = plan.new.contains(Kinds::CGROUP);
         let source =
             if is_private { unified.mount.join(relative(&cgroup.path())) } else { unified.mount.clone() };
-        return attach_cgroup_folder(&source, mount, target.as_fd());
+        let tree = cgroup_folder(&source, mount)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        return Ok(tree);
     }
     let options = [("mode", Some("755"))];
     let tmpfs = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, CGROUP_ATTRIBUTES)?;
@@ -185,8 +182,8 @@ fn attach_cgroup(
     for hierarchy in &layout.v1 {
         let (_, name) = split(&hierarchy.mount)?;
         fs::mkdir_at(&tmpfs, name, 0o755)?;
-        let place = fs::open_at(&tmpfs, name, &OpenHow::PATH_NO_FOLLOW)?;
-        attach_cgroup_folder(&hierarchy.mount.join(relative(&cgroup.path())), mount, place.as_fd())?;
+        let tree = cgroup_folder(&hierarchy.mount.join(relative(&cgroup.path())), mount)?;
+        mount::attach_at(tree.as_fd(), tmpfs.as_fd(), Path::new(name))?;
         for controller in hierarchy.controllers.iter().filter(|_| hierarchy.controllers.len() > 1) {
             if name != controller.as_str() {
                 fs::symlink_at(name, &tmpfs, controller)?;
@@ -198,12 +195,11 @@ fn attach_cgroup(
 
 const CGROUP_ATTRIBUTES: Attributes = Attributes::NO_SUID;
 
-fn attach_cgroup_folder(source: &Path, mount: &MountPlan<'_>, target: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn cgroup_folder(source: &Path, mount: &MountPlan<'_>) -> Result<OwnedFd> {
     let tree = mount::bind(host(), source, false)?;
     let AttributeChange { set, clear } = mount.options.attributes;
     let propagation = Some(Propagation::Private);
     mount::change(tree.as_fd(), &Change { set, clear, propagation, ..Change::default() })?;
-    mount::attach(tree.as_fd(), target)?;
     Ok(tree)
 }
 

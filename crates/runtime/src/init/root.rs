@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use fault::{Doing, Kind, Result};
+use fault::{Doing, Result};
 use sys::fs::{self, OpenHow};
 use sys::mount::{self, Attributes, Change};
 
@@ -23,7 +23,7 @@ pub(super) fn protect(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<()> {
 }
 
 fn make_read_only(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let Some(place) = open_if_exists(root, path)? else { return Ok(()) };
+    let Some(place) = fs::open_beneath_if_exists(root, path, &OpenHow::PATH)? else { return Ok(()) };
     let tree = mount::bind(place.as_fd(), Path::new(""), true)?;
     mount::change(tree.as_fd(), &Change { set: Attributes::READ_ONLY, ..Change::default() })?;
     mount::attach(tree.as_fd(), place.as_fd())
@@ -31,7 +31,7 @@ fn make_read_only(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
 
 /// A file is covered by the host's /dev/null, a folder by an empty one, of which all share the first's file system.
 fn mask(root: BorrowedFd<'_>, path: &Path, empty: &mut Option<OwnedFd>) -> Result<()> {
-    let Some(place) = open_if_exists(root, path)? else { return Ok(()) };
+    let Some(place) = fs::open_beneath_if_exists(root, path, &OpenHow::PATH)? else { return Ok(()) };
     if !fs::fstat(&place)?.is_dir() {
         let null = mount::bind(host(), Path::new("/dev/null"), false)?;
         return mount::attach(null.as_fd(), place.as_fd());
@@ -49,15 +49,6 @@ fn mask(root: BorrowedFd<'_>, path: &Path, empty: &mut Option<OwnedFd>) -> Resul
         }
     }
 }
-
-fn open_if_exists(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
-    match fs::open_beneath(root, path, &OpenHow::PATH) {
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(ENOTDIR) => Ok(None),
-        result => result.map(Some),
-    }
-}
-
-const ENOTDIR: i32 = 20;
 
 /// Leaves the host's tree for good.
 pub(super) fn pivot(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<()> {

@@ -151,6 +151,22 @@ pub fn open_beneath(root: impl AsFd, path: impl AsRef<Path>, how: &OpenHow) -> R
     retried(attempt).call(|| format!("openat2 {}", place(&root, path)))
 }
 
+/// As [`open_beneath`]; `None` if there is no such file, or no folder on the way to it. Cheaper than an error, which
+/// asks the kernel for the root's name.
+pub fn open_beneath_if_exists(
+    root: impl AsFd,
+    path: impl AsRef<Path>,
+    how: &OpenHow,
+) -> Result<Option<OwnedFd>> {
+    let path = path.as_ref();
+    let named = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let attempt = || kernel::openat2(root.as_fd(), named, how.flags(), how.create_mode(), how.resolve());
+    match retried(attempt) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        result => result.call(|| format!("openat2 {}", place(&root, path))).map(Some),
+    }
+}
+
 /// openat2(2) says EAGAIN when a rename elsewhere made its `..` check inconclusive; a few tries always suffice
 /// unless somebody renames on purpose.
 fn retried(mut attempt: impl FnMut() -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
