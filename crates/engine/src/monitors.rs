@@ -125,7 +125,7 @@ fn spawn(program: &std::path::Path) -> Result<(OwnedFd, PidFd)> {
     let process = sys::process::spawn(&Command {
         program: Program::Path(program),
         args: &[OsStr::new("kogge-runtime"), OsStr::new("monitor")],
-        env: &[],
+        env: &[OsStr::new(runtime::monitor::ENVIRONMENT)],
         fds: &[(null, 0), (null, 1), (null, 2), (far.as_fd(), runtime::protocol::CONTROL_FD)],
         session: true,
     })

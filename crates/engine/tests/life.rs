@@ -11,6 +11,7 @@ use house::in_house;
 fn a_container_runs_and_tells_its_code_and_output() {
     in_house(async |house| {
         assert_eq!(house.run_shell("echo out; echo err >&2; exit 3").await, (3, "out\nerr\n".into()));
+        house
     });
 }
 
@@ -43,6 +44,7 @@ fn states_are_shown_and_refused_as_docker_does() {
         container::remove(engine, &id, Remove::default()).await.unwrap();
         let gone = container::inspect(engine, &id, false).await.unwrap_err();
         assert_eq!((gone.kind(), gone.to_string()), (Kind::NotFound, format!("No such container: {id}")));
+        house
     });
 }
 
@@ -58,6 +60,7 @@ fn stop_kills_after_the_timeout_and_restart_starts_again() {
         container::restart(&house.engine, &id, Some(0), None).await.unwrap();
         let state = house.inspect(&id).await.state;
         assert!(state.running && state.pid != first);
+        house
     });
 }
 
@@ -91,6 +94,7 @@ fn what_cannot_be_executed_is_told_as_docker_tells_it() {
         let user = house.create(r#"{"Cmd":["id"],"User":"foo"}"#).await;
         let error = container::start(&house.engine, &user).await.unwrap_err();
         assert_eq!(error.to_string(), "unable to find user foo: no matching entries in passwd file");
+        house
     });
 }
 
@@ -102,6 +106,7 @@ fn an_auto_removed_container_is_waited_for_past_its_removal() {
         house.start(&id).await;
         assert_eq!(removed.await.status_code, 7);
         assert!(container::inspect(&house.engine, &id, false).await.is_err());
+        house
     });
 }
 
@@ -125,6 +130,7 @@ fn names_are_unique_and_can_be_changed() {
         house.try_create(Some("web"), "{}").await.unwrap();
         let error = container::rename(&house.engine, "db", "web").await.unwrap_err();
         assert!(error.to_string().starts_with("Error when allocating new name: Conflict."), "{error}");
+        house
     });
 }
 
@@ -137,13 +143,14 @@ fn a_failed_creation_leaves_nothing() {
             (Kind::NotFound, "No such image: foo:latest".into())
         );
         let json = r#"{"HostConfig":{"Mounts":[{"Type":"bind","Source":"/none","Target":"/x"}]}}"#;
-        let error = house.try_create(Some("x"), json).await.unwrap_err();
+        let error = house.try_create(Some("web"), json).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "invalid mount config for type \"bind\": bind source path does not exist: /none"
         );
-        house.try_create(Some("x"), "{}").await.unwrap();
+        house.try_create(Some("web"), "{}").await.unwrap();
         assert_eq!(house.engine.containers().all().len(), 1);
+        house
     });
 }
 
@@ -160,6 +167,7 @@ fn a_restart_policy_runs_it_again_until_it_is_stopped() {
         assert_eq!(over.await.status_code, 1);
         let inspect = house.inspect(&id).await;
         assert_eq!((inspect.restart_count, inspect.state.status.as_str()), (2, "exited"));
+        house
     });
 }
 
@@ -170,5 +178,6 @@ fn a_writer_keeps_its_files_over_a_restart() {
         assert_eq!(house.run(&id).await.1, "");
         assert_eq!(house.run(&id).await.1, "x\n");
         assert_eq!(house.run(&id).await.1, "x\nx\n");
+        house
     });
 }

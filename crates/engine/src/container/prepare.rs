@@ -2,7 +2,7 @@
 //!
 //! The run folder is made first: it is the stored intent. Whatever fails is undone by [`super::exit::let_go`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -46,7 +46,8 @@ pub(super) struct Peers {
 pub(super) struct Prepared {
     pub(super) start: Start,
     pub(super) fds: Fds,
-    pub(super) rootfs: OwnedFd,
+    /// To be held past the exit, if the kernel lets us.
+    pub(super) rootfs: Option<OwnedFd>,
     pub(super) endpoint: Option<Endpoint>,
 }
 
@@ -82,18 +83,19 @@ fn peer(engine: &Engine, own: &ContainerId, what: &str, mode: &str) -> Result<Op
 pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
     let Wish { record, rootfs, peers } = wish;
     intend(engine, &record)?;
-    let rootfs = match rootfs {
+    let mut root = Root::of(match rootfs {
         Some(rootfs) => rootfs,
         None => mount(engine, &record.id, record.is_volatile())?,
-    };
+    });
     sys::crash::point("container.start.rootfs");
-    let user = Accounts::read(rootfs.as_fd())?
+    let user = Accounts::read(root.given.as_fd())?
         .resolve(&record.config.user, record.host_config.group_add.as_deref().unwrap_or_default())?;
     let mut net = connect(engine, &record, peers)?;
     sys::crash::point("container.start.connected");
     let endpoint = net.endpoint.take();
     etc::write(engine, &record, endpoint.as_ref())?;
-    let (start, fds) = compose(engine, &record, &rootfs, &user, peers, net)?;
+    let rootfs = root.kept.take();
+    let (start, fds) = compose(engine, &record, root, &user, peers, net)?;
     sys::crash::point("container.start.prepared");
     Ok(Prepared { start, fds, rootfs, endpoint })
 }
@@ -114,6 +116,24 @@ fn intend(engine: &Engine, record: &Record) -> Result<()> {
 pub(super) fn mount(engine: &Engine, id: &ContainerId, volatile: bool) -> Result<OwnedFd> {
     let snapshot = engine.store().snapshot(id.as_str())?;
     snapshot.mount(MountOptions { volatile, readonly: false }).doing(|| format!("mounting the root of {id}"))
+}
+
+/// The root as the process gets it and as we keep it. A mount can be attached once and dies with the process, so ours
+/// must be another one over the same file system.
+#[derive(Debug)]
+struct Root {
+    given: OwnedFd,
+    kept: Option<OwnedFd>,
+}
+
+impl Root {
+    /// Kernels before 6.15 cannot clone what is attached nowhere: there ours is given away.
+    fn of(mount: OwnedFd) -> Self {
+        match sys::mount::bind(mount.as_fd(), Path::new(""), false) {
+            Ok(given) => Self { given, kept: Some(mount) },
+            Err(_) => Self { given: mount, kept: None },
+        }
+    }
 }
 
 /// A container's place in a network.
@@ -171,7 +191,7 @@ fn in_docker_s_words(error: Error, record: &Record) -> Error {
 fn compose(
     engine: &Engine,
     record: &Record,
-    rootfs: &OwnedFd,
+    root: Root,
     user: &User,
     peers: Peers,
     net: Net,
@@ -181,14 +201,14 @@ fn compose(
     let record = located(engine, record)?;
     let spec = resolve::spec(&record, facts(engine, &record, user, peers, &folder)?)?;
     let mut fds = Fds::default();
-    let mounts = sources(&spec, &record, peers, rootfs.as_fd(), &mut fds)?;
+    let mounts = sources(&spec, &record, peers, &mut fds)?;
     let listener = sys::socket::listen(sys::socket::Kind::Stream, &config::monitor_socket(&run_folder))?;
     let capabilities = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
     let seccomp = filter(&record, capabilities.map_or(&[], |sets| &sets.bounding))?;
     let start = Start {
         id: record.id.to_string(),
         spec,
-        rootfs: Some(fds.put(sys::fs::duplicate(rootfs)?)),
+        rootfs: Some(fds.put(root.given)),
         mounts,
         netns: net.netns.map(|netns| fds.put(netns)),
         listener: Some(fds.put(listener)),
@@ -250,7 +270,6 @@ fn sources(
     spec: &Spec,
     record: &Record,
     peers: Peers,
-    any: BorrowedFd<'_>,
     fds: &mut Fds,
 ) -> Result<Vec<MountFd>> {
     let binds = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == "bind");
@@ -262,7 +281,7 @@ fn sources(
             let fd = match (mount.source.to_str(), subpath, peers.ipc) {
                 (Some(resolve::mounts::PEER_SHM), _, Some(pid)) => shared_memory_of(pid)?,
                 (_, Some(volume), _) => beneath(&volume.source, &volume.subpath, recursive)?,
-                _ => sys::mount::bind(any, &mount.source, recursive)
+                _ => sys::mount::bind(sys::mount::current_folder(), &mount.source, recursive)
                     .map_err(|error| bind_failed(error, &mount.source))?,
             };
             Ok(MountFd { mount: index, fd: fds.put(fd) })

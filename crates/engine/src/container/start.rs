@@ -56,7 +56,7 @@ impl Task {
 
     async fn hand_over(&mut self, monitor: &mut Monitor, prepared: Prepared) -> Result<Running, Failure> {
         let Prepared { mut start, mut fds, rootfs, endpoint } = prepared;
-        self.rootfs = Some(rootfs);
+        self.rootfs = rootfs;
         self.edit(|view| view.endpoint = endpoint);
         start.attaches = self.joiners.drain(..).map(|joiner| joiner.into_attachment(&mut fds)).collect();
         monitor.link.send(Request::Start(Box::new(start)), fds)?;

@@ -9,28 +9,24 @@ use engine::{Config, Engine};
 use sys::namespace::Kinds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Runs a test inside a fresh house, and tears it down: nothing may be left.
-pub fn in_house<F: Future<Output = ()>>(test: impl FnOnce(House) -> F + Send + 'static) {
+/// Runs a test inside a fresh house, which it gives back to be torn down: nothing may be left.
+pub fn in_house<F: Future<Output = House>>(test: impl FnOnce(House) -> F + Send + 'static) {
     let ran = std::thread::spawn(move || {
         // Every thread of the runtime is born of this one, so all of the engine lives in the new namespace.
         sys::namespace::unshare(Kinds::NET).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let house = House::new().await;
-            let keep = house.clone();
-            test(house).await;
-            keep.clear().await;
+            test(House::new().await).await.clear().await;
         });
     });
     ran.join().expect("the test passes");
 }
 
-#[derive(Clone)]
 pub struct House {
     pub engine: Engine,
     config: Config,
-    folder: std::sync::Arc<tempfile::TempDir>,
+    folder: tempfile::TempDir,
 }
 
 impl House {
@@ -49,7 +45,7 @@ impl House {
             ..Config::default()
         };
         let engine = Engine::open(config.clone()).await.unwrap();
-        let house = Self { engine, config, folder: folder.into() };
+        let house = Self { engine, config, folder };
         house.import().await;
         house
     }

@@ -1,0 +1,104 @@
+//! A second engine over what the first one left.
+
+mod house;
+
+use api::container::WaitCondition;
+use engine::{container, exec};
+use house::in_house;
+
+#[test]
+fn containers_outlive_the_engine_and_are_met_again() {
+    in_house(async |house| {
+        let id = house.create(r#"{"Cmd":["sh","-c","read x; exit 4"],"OpenStdin":true}"#).await;
+        house.start(&id).await;
+        let before = house.inspect(&id).await.state;
+        let house = house.reopen().await;
+        let after = house.inspect(&id).await.state;
+        assert_eq!((after.pid, after.started_at), (before.pid, before.started_at));
+        let ended = container::wait(&house.engine, &id, WaitCondition::NotRunning).unwrap();
+        let options = api::container::Attach { stdin: true, stream: true, ..Default::default() };
+        let mut stream = container::attach(&house.engine, &id, options).await.unwrap();
+        house::write_all(&mut stream, "\n").await;
+        assert_eq!(ended.await.status_code, 4);
+        house
+    });
+}
+
+#[test]
+fn an_exit_while_no_engine_is_there_is_known_to_the_next() {
+    in_house(async |house| {
+        // It ends when it is told so through a file, which needs no engine.
+        let shared = house.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let json = serde_json::json!({
+            "Cmd": ["sh", "-c", "while ! test -e /shared/end; do sleep 0.01; done; exit 9"],
+            "HostConfig": { "Binds": [format!("{}:/shared", shared.display())] },
+        });
+        let id = house.create(&json.to_string()).await;
+        house.start(&id).await;
+        let pid = i32::try_from(house.inspect(&id).await.state.pid).unwrap();
+        let process = sys::process::PidFd::open(pid).unwrap();
+        house.engine.shutdown().await;
+        std::fs::write(shared.join("end"), "").unwrap();
+        sys::poll::wait_readable(std::os::fd::AsFd::as_fd(&process), None).unwrap();
+        let exit_file = house.path().join("run/containers").join(&id).join("exit.json");
+        while !exit_file.exists() {
+            tokio::task::yield_now().await;
+        }
+        let house = house.reopen().await;
+        let state = house.inspect(&id).await.state;
+        assert_eq!((state.status.as_str(), state.exit_code), ("exited", 9));
+        assert!(!exit_file.exists(), "recorded, so not needed any more");
+        house
+    });
+}
+
+#[test]
+fn codes_of_execs_are_kept() {
+    in_house(async |house| {
+        let id = house.create_shell("exec sleep 1000").await;
+        house.start(&id).await;
+        let wanted = api::exec::Create {
+            cmd: ["sh", "-c", "exit 6"].map(str::to_owned).to_vec(),
+            attach_stdout: true,
+            ..Default::default()
+        };
+        let exec = exec::create(&house.engine, &id, wanted).await.unwrap();
+        let mut stream = exec::start(&house.engine, &exec, Default::default()).await.unwrap().unwrap();
+        house::read_all(&mut stream).await;
+        let house = house.reopen().await;
+        assert_eq!(exec::inspect(&house.engine, &exec).await.unwrap().exit_code, Some(6));
+        house
+    });
+}
+
+#[test]
+fn half_made_and_half_removed_containers_are_gone() {
+    in_house(async |house| {
+        let id = house.create("{}").await;
+        let folder = house.path().join("data/containers");
+        std::fs::rename(folder.join(&id), folder.join(format!("removing-{id}"))).unwrap();
+        let other = house.create("{}").await;
+        std::fs::rename(folder.join(&other).join("record.json"), folder.join(&other).join("creating.json")).unwrap();
+        let house = house.reopen().await;
+        assert!(house.engine.containers().all().is_empty());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        house
+    });
+}
+
+#[test]
+fn what_should_run_is_started_by_the_next_engine() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["sleep","1000"],"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
+        let id = house.create(json).await;
+        house.start(&id).await;
+        container::stop(&house.engine, &id, Some(0), None).await.unwrap();
+        let house = house.reopen().await;
+        let container = house.engine.containers().find(&id).unwrap();
+        while !container.view().is_running() {
+            tokio::task::yield_now().await;
+        }
+        house
+    });
+}
