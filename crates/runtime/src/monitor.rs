@@ -37,9 +37,9 @@ use sys::tty::Size;
 
 use self::clock::rfc3339;
 use self::connection::Connection;
-use self::launch::{Place, StartFds, launch, launch_exec};
+use self::launch::{Attached, Place, StartFds, launch, launch_exec};
 use self::source::{Part, Source, Watch, next_id};
-use self::task::Task;
+use self::task::{Parts, Task};
 use crate::cgroup::Cgroup;
 use crate::init::Failure;
 use crate::protocol::{
@@ -71,6 +71,8 @@ const CONTAINER: u32 = 0;
 /// One read of a pipe; more than a pipe holds by default, and big enough for the allocator to map it by itself, so that
 /// only touched pages count.
 const BUFFER_LEN: usize = 256 << 10;
+
+const SIGKILL: i32 = 9;
 
 /// How long nothing must happen until memory is given back, so that a busy log keeps its buffers.
 const QUIET: Duration = Duration::from_secs(1);
@@ -285,20 +287,16 @@ impl Monitor {
         if self.ward.is_some() || self.exit.is_some() {
             return Err(Error::conflict("this monitor has its container already"));
         }
-        let mut start_fds = StartFds::take(&start, fds)?;
+        let start_fds = StartFds::take(&start, fds)?;
         sys::crash::point("monitor.start.received");
         let (id, exit_file, durable) = (start.id.clone(), start.exit_file.clone(), start.durable);
         let seccomp = start.seccomp.clone();
-        match launch(start, &start_fds) {
-            Ok((parts, cgroup)) => {
-                let mut task = Task::new(CONTAINER, parts)?;
-                for (socket, attachment) in std::mem::take(&mut start_fds.attached) {
-                    task.attach(socket, &attachment, Patience::Block)?;
-                }
-                let ward = Ward::new(id, cgroup, seccomp, start_fds, &self.poll)?;
-                let running = running(&ward, &task);
-                self.tasks.insert(CONTAINER, task);
-                self.ward = Some(ward);
+        let started = launch(start, &start_fds).and_then(|(parts, cgroup)| {
+            let adopted = self.adopt(id, parts, cgroup.clone(), seccomp, start_fds);
+            adopted.map_err(|error| abandon(&cgroup, error))
+        });
+        match started {
+            Ok(running) => {
                 sys::crash::point("monitor.started");
                 self.tell(&Event::Started(running));
             }
@@ -306,6 +304,24 @@ impl Monitor {
         }
         self.is_bloated = true;
         Ok(())
+    }
+
+    /// Takes charge of the container that was just started.
+    fn adopt(
+        &mut self,
+        id: String,
+        parts: Parts,
+        cgroup: Cgroup,
+        seccomp: Option<Program>,
+        mut fds: StartFds,
+    ) -> Result<Running> {
+        let attached = std::mem::take(&mut fds.attached);
+        let task = watched(CONTAINER, parts, attached)?;
+        let ward = Ward::new(id, cgroup, seccomp, fds, &self.poll)?;
+        let running = running(&ward, &task);
+        self.tasks.insert(CONTAINER, task);
+        self.ward = Some(ward);
+        Ok(running)
     }
 
     fn not_started(&mut self, exit_file: &Path, durable: bool, failure: &Failure) {
@@ -335,10 +351,11 @@ impl Monitor {
         match launch_exec(exec, &place) {
             Ok(parts) => {
                 let id = next_id(&mut self.last_task);
-                let mut task = Task::new(id, parts)?;
-                if let Some((socket, attachment)) = attached {
-                    task.attach(socket, &attachment, Patience::Block)?;
-                }
+                let process = parts.process.pid;
+                let task = watched(id, parts, attached).inspect_err(|_| {
+                    // Not reaped yet, so the pid is still its own.
+                    sys::process::kill(process, SIGKILL).ok();
+                })?;
                 let pid = task.pid;
                 self.tasks.insert(id, task);
                 self.execs.insert(exec_id.clone(), ExecState { exec_id: exec_id.clone(), pid, exit: None });
@@ -501,6 +518,23 @@ impl Ward {
             oom_killed: false,
         })
     }
+}
+
+/// A process with the clients that came with it.
+fn watched(id: u32, parts: Parts, attached: impl IntoIterator<Item = Attached>) -> Result<Task> {
+    let mut task = Task::new(id, parts)?;
+    for (socket, attachment) in attached {
+        task.attach(socket, &attachment, Patience::Block)?;
+    }
+    Ok(task)
+}
+
+/// A container that cannot be watched must not run.
+fn abandon(cgroup: &Cgroup, error: Error) -> Failure {
+    let killed = cgroup.kill().and_then(|()| cgroup.remove());
+    // What failed first matters; a leftover is found by the next start.
+    killed.ok();
+    Failure { error, exit_code: 128 }
 }
 
 /// A machine without a memory controller has no such events.
