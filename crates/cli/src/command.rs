@@ -380,14 +380,17 @@ fn find_in(group: &'static Group, words: &[String]) -> Outcome<Call> {
     if later {
         return Err(Error::unsupported(format!("{path} {name}")).into());
     }
+    // Docker says what follows for this group only.
+    let rest = if group.name == "volume" { " COMMAND" } else { "" };
     Err(Exit::failure(format!(
-        "{PROGRAM}: unknown command: {path} {name}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
+        "{PROGRAM}: unknown command: {path} {name}\n\nUsage:  {path}{rest}\n\nRun '{path} --help' for more information"
     )))
 }
 
 impl Call {
     fn call(self, global: Matches) -> Outcome {
         let Some(matches) = self.matches()? else { return Ok(()) };
+        matches.remarks.iter().try_for_each(terminal::line)?;
         self.command.args.check(&self, matches.args.len())?;
         let cli = Cli::new(global);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -415,7 +418,7 @@ impl Call {
 
     fn show_help(&self, by_short: bool) -> Outcome {
         if by_short {
-            warn_of_short_help();
+            terminal::line(SHORT_HELP)?;
         }
         terminal::print(&flags::help_page(self.command, &self.path, terminal::width()))
     }
@@ -456,7 +459,7 @@ fn done() -> Exit {
 
 fn show_root_help(by_short: bool) -> Outcome {
     if by_short {
-        warn_of_short_help();
+        terminal::line(SHORT_HELP)?;
     }
     terminal::print(&flags::root_help(GLOBAL, terminal::width()))
 }
@@ -474,9 +477,7 @@ fn show_topic(topic: &[String]) -> Outcome {
     }
 }
 
-fn warn_of_short_help() {
-    terminal::warn(format_args!("Flag shorthand -h has been deprecated, use --help"));
-}
+const SHORT_HELP: &str = "Flag shorthand -h has been deprecated, use --help";
 
 /// `--format` of lists.
 const FORMAT: Flag =
@@ -518,7 +519,7 @@ fn image_name(text: &str) -> Outcome<(String, String)> {
         return Err(Exit::failure("refusing to create a tag with a digest reference"));
     }
     let reference = reference.with_default_tag();
-    Ok((reference.familiar_name(), reference.tag().unwrap_or_default().to_owned()))
+    Ok((reference.canonical_name(), reference.tag().unwrap_or_default().to_owned()))
 }
 
 fn refuse_platform(matches: &Matches) -> Outcome {

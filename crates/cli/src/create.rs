@@ -16,7 +16,7 @@ mod resources;
 mod security;
 mod volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use api::container::{Config, Create, NetworkingConfig};
@@ -65,7 +65,6 @@ pub(crate) fn container(
     }
     let network_mode = network::mode(matches);
     let endpoints = network::endpoints(matches)?;
-    let mac_address = main_mac_address(&endpoints, &network_mode, matches.text("mac-address"));
 
     let config = Config {
         hostname: matches.text("hostname").into(),
@@ -85,7 +84,6 @@ pub(crate) fn container(
         volumes: Some(volumes.anonymous),
         working_dir: matches.text("workdir").into(),
         entrypoint: matches.is_given("entrypoint").then(|| vec![matches.text("entrypoint").into()]),
-        mac_address,
         labels,
         stop_signal: matches.text("stop-signal").into(),
         stop_timeout: matches.is_given("stop-timeout").then(|| matches.int("stop-timeout")),
@@ -102,8 +100,8 @@ pub(crate) fn container(
         volume_driver: matches.text("volume-driver").into(),
         volumes_from: some(matches.list("volumes-from")),
         annotations: environment::pairs(&matches.list("annotation")),
-        cap_add: some(matches.list("cap-add")),
-        cap_drop: some(matches.list("cap-drop")),
+        cap_add: some(capabilities(&matches.list("cap-add"))),
+        cap_drop: some(capabilities(&matches.list("cap-drop"))),
         cgroupns_mode: matches.text("cgroupns").into(),
         dns: Some(matches.list("dns")),
         dns_options: Some(matches.list("dns-option")),
@@ -215,16 +213,13 @@ fn storage(options: &[String]) -> Checked<BTreeMap<String, String>> {
     }
 }
 
-/// Older APIs want the main network's address in the portable part.
-fn main_mac_address(
-    endpoints: &BTreeMap<String, api::network::EndpointSettings>,
-    mode: &str,
-    given: &str,
-) -> String {
-    match endpoints.get(mode) {
-        Some(endpoint) => endpoint.mac_address.clone(),
-        None => given.into(),
-    }
+/// Their whole names, each once and in order.
+fn capabilities(given: &[String]) -> Vec<String> {
+    let whole = |name: &String| match name.trim().to_uppercase() {
+        name if name == "ALL" || name.starts_with("CAP_") => name,
+        name => format!("CAP_{name}"),
+    };
+    given.iter().map(whole).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The settings' variables come first, so that `-e` overrides them.

@@ -121,6 +121,8 @@ pub(crate) struct Matches {
     table: Vec<&'static Flag>,
     values: Vec<(&'static Flag, String)>,
     pub(crate) args: Vec<String>,
+    /// What the user should know about the flags used.
+    pub(crate) remarks: Vec<String>,
     /// The command as it was called: `kogge container ls`.
     pub(crate) path: String,
 }

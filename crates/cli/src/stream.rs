@@ -113,9 +113,9 @@ pub(crate) fn show_piece(bytes: &[u8], tty: bool, demux: &mut Demux) -> Outcome 
                 Stream::Stderr => terminal::write_error(payload),
                 _ => terminal::write(payload),
             };
-            written.or_else(|exit| {
+            written.map_err(|exit| {
                 outcome = Err(exit);
-                Err(Error::unavailable("output is gone"))
+                Error::unavailable("output is gone")
             })
         })
         .map_err(Exit::from)
@@ -178,9 +178,8 @@ pub(crate) enum Resized<'i> {
 
 /// Gives the process our terminal's size, now and whenever it changes.
 pub(crate) async fn follow_size(client: &Client, target: Resized<'_>) -> Infallible {
-    let mut changes = match tokio::signal::unix::signal(SignalKind::window_change()) {
-        Ok(changes) => changes,
-        Err(_) => return std::future::pending().await,
+    let Ok(mut changes) = tokio::signal::unix::signal(SignalKind::window_change()) else {
+        return std::future::pending().await;
     };
     first_size(client, target).await;
     loop {

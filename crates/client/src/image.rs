@@ -46,8 +46,8 @@ pub async fn save(client: &Client, names: &[String]) -> Result<Answer> {
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     pub source: String,
-    pub repo: String,
-    pub tag: String,
+    /// Name and tag of the new image, or empty.
+    pub reference: String,
     pub message: String,
     pub platform: String,
     /// Dockerfile instructions.
@@ -57,7 +57,7 @@ pub struct Import {
 /// Makes an image from a tar archive; the answer is a progress stream.
 pub async fn import(client: &Client, import: &Import, archive: Body) -> Result<Answer> {
     let mut request = client.post("/images/create").query("fromSrc", &import.source);
-    request = request.text("repo", &import.repo).text("tag", &import.tag).text("message", &import.message);
+    request = request.text("repo", &import.reference).text("message", &import.message);
     request = request.text("platform", &import.platform.to_lowercase());
     for change in &import.changes {
         request = request.query("changes", change);

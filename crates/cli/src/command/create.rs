@@ -137,7 +137,7 @@ async fn pull(client: &Client, matches: &Matches, image: &str) -> Result<()> {
         (None, tag) => tag.unwrap_or_default().to_owned(),
     };
     let answer =
-        client::image::pull(client, &reference.familiar_name(), &tag, matches.text("platform")).await?;
+        client::image::pull(client, &reference.canonical_name(), &tag, matches.text("platform")).await?;
     let place = if matches.is_on("quiet") { progress::Place::Nowhere } else { progress::Place::Stderr };
     progress::show(answer, place).await
 }

@@ -5,8 +5,9 @@ use std::io;
 
 use client::Body;
 use client::image::Import;
+use oci::Reference;
 
-use super::{Args, Command, image_name, unopenable};
+use super::{Args, Command, unopenable};
 use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
@@ -35,11 +36,13 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
         _ if is_url => Body::Empty,
         path => Body::reader(File::open(path).map_err(|error| unopenable(path, &error))?),
     };
-    let (repo, tag) = image_name(matches.args.get(1).map_or("", String::as_str))?;
+    let reference = matches.args.get(1).cloned().unwrap_or_default();
+    if !reference.is_empty() {
+        Reference::parse(&reference)?;
+    }
     let import = Import {
         source: if is_url { source } else { "-" }.into(),
-        repo,
-        tag,
+        reference,
         message: matches.text("message").into(),
         platform: matches.text("platform").into(),
         changes: matches.list("change"),

@@ -223,12 +223,11 @@ impl View {
     }
 }
 
-/// A template over one document. What Go holds as nil shows as `<nil>`.
+/// A template over one document.
 fn filled(template: &str, json: &[u8], skeleton: Skeleton) -> std::result::Result<String, String> {
     let document = Document::parse(json, skeleton).map_err(|error| error.to_string())?;
     let template = Template::over(template, document.orders).map_err(|problem| problem.to_string())?;
-    let text = template.execute_on_map(&document.value).map_err(|problem| problem.to_string())?;
-    Ok(text.replace("<no value>", "<nil>"))
+    template.execute_on_map(&document.value).map_err(|problem| problem.to_string())
 }
 
 const TYPES: &[&str] =

@@ -28,7 +28,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     }
     let reference = reference.with_default_tag();
     let tag = reference.tag().unwrap_or_default().to_owned();
-    Ok(client::image::tag(cli.client()?, source, &reference.familiar_name(), &tag).await?)
+    Ok(client::image::tag(cli.client()?, source, &reference.canonical_name(), &tag).await?)
 }
 
 fn wrong(name: &str, error: &Error) -> Error {

@@ -138,7 +138,7 @@ pub(super) fn is_mac_address(text: &str) -> bool {
     };
     let groups: Vec<&str> = text.split(separator).collect();
     let is_group = |group: &&str| group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit());
-    matches!(groups.len() * digits / 2, 6 | 8 | 20) && groups.iter().all(|group| is_group(&group))
+    matches!(groups.len() * digits / 2, 6 | 8 | 20) && groups.iter().all(is_group)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::string("ip6", "IPv6 address (2001:db8::33)"),
     Flag::string("ipc", "IPC namespace to use"),
     Flag::string("isolation", "Kind of isolation"),
-    Flag::bytes("kernel-memory", "Limit of kernel memory"),
+    Flag::bytes("kernel-memory", "Has no effect any more"),
     Flag::list("label", "Set a label").short('l').checked(check::label),
     Flag::list("label-file", "Read labels from a file"),
     Flag::list("link", "Link to another container").checked(check::link),

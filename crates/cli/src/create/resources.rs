@@ -34,7 +34,6 @@ pub(super) fn of(matches: &Matches) -> Checked<Resources> {
         devices: Some(devices),
         device_cgroup_rules: super::some(matches.list("device-cgroup-rule")),
         device_requests: Some(requests).filter(|requests| !requests.is_empty()),
-        kernel_memory: matches.bytes("kernel-memory"),
         memory_reservation: matches.bytes("memory-reservation"),
         memory_swap: swap(matches.text("memory-swap")),
         memory_swappiness: Some(matches.int("memory-swappiness")),

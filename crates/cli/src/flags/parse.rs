@@ -120,7 +120,7 @@ impl Reading<'_> {
         let checked = flag.check.map_or_else(|| Ok(value.to_owned()), |check| check(value));
         let checked = checked.map_err(|error| Stop::Wrong(refusal(flag, value, &error)))?;
         if let Some(instead) = flag.deprecated {
-            crate::terminal::warn(format_args!("Flag --{} has been deprecated, {instead}", flag.long));
+            self.matches.remarks.push(format!("Flag --{} has been deprecated, {instead}", flag.long));
         }
         self.matches.values.push((flag, checked));
         Ok(())

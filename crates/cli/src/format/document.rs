@@ -53,9 +53,9 @@ impl Document {
 #[derive(Clone, Debug)]
 enum Tree {
     Plain(Value),
-    List(Vec<Tree>),
+    List(Vec<Self>),
     /// Each with whether the daemon sent it.
-    Object(Vec<(Arc<str>, Tree, bool)>),
+    Object(Vec<(Arc<str>, Self, bool)>),
 }
 
 impl Tree {
@@ -178,6 +178,7 @@ fn write_json(value: &Value, orders: &Orders, text: &mut String) {
     match value {
         Value::Nil | Value::Function(_) => text.push_str("null"),
         Value::String(string) => text.push_str(&quote(string)),
+        Value::Map(map) if !orders.0.contains_key(&address(map)) => text.push_str(&row_json(map)),
         Value::List(items) => {
             text.push('[');
             for (index, item) in items.iter().enumerate() {
@@ -188,7 +189,7 @@ fn write_json(value: &Value, orders: &Orders, text: &mut String) {
         }
         Value::Map(map) => {
             text.push('{');
-            for (index, (key, item)) in entries(map, orders).into_iter().enumerate() {
+            for (index, (key, item)) in entries(map, orders).enumerate() {
                 write!(text, "{}{}:", if index == 0 { "" } else { "," }, quote(key))
                     .expect("strings take all");
                 write_json(item, orders, text);
@@ -203,15 +204,24 @@ fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("strings are JSON")
 }
 
-/// An object's entries in the daemon's order; a row's in the alphabet's, without its functions.
-fn entries<'m>(map: &'m Arc<BTreeMap<Arc<str>, Value>>, orders: &'m Orders) -> Vec<(&'m str, &'m Value)> {
-    match orders.0.get(&address(map)) {
-        Some(object) => object.keys.iter().filter_map(|key| Some((&**key, map.get(key)?))).collect(),
-        None => {
-            let is_field = |(_, value): &(&Arc<str>, &Value)| !matches!(value, Value::Function(_));
-            map.iter().filter(is_field).map(|(key, value)| (&**key, value)).collect()
-        }
-    }
+/// A row: fields in the alphabet's order, without functions. Go marshals these another way, which makes text safe for HTML.
+fn row_json(map: &BTreeMap<Arc<str>, Value>) -> String {
+    let is_field = |(_, value): &(&Arc<str>, &Value)| !matches!(value, Value::Function(_));
+    let fields = map.iter().filter(is_field);
+    let fields: Vec<String> = fields
+        .map(|(key, value)| format!("{}:{}", quote(key), json_text(value, &Orders::default())))
+        .collect();
+    let text = format!("{{{}}}", fields.join(","));
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// An object's entries in the daemon's order.
+fn entries<'m>(
+    map: &'m Arc<BTreeMap<Arc<str>, Value>>,
+    orders: &'m Orders,
+) -> impl Iterator<Item = (&'m str, &'m Value)> {
+    let object = orders.0.get(&address(map));
+    object.into_iter().flat_map(|object| &object.keys).filter_map(|key| Some((&**key, map.get(key)?)))
 }
 
 /// The value as Go prints it: structs in braces without names, maps with sorted keys. `name` is the field's: it tells
@@ -261,6 +271,11 @@ pub(super) fn shown(source: &str) -> String {
         rest = tail;
     }
     text + rest
+}
+
+/// Whether the object under this name is a map, where a missing key is no mistake.
+pub(super) fn is_map(name: &str) -> bool {
+    MAPS.contains(&name)
 }
 
 /// JSON text without any blanks.
@@ -317,7 +332,7 @@ const INDENT: &str = "    ";
 /// Fields whose objects are maps in Go's types; all other objects are structs.
 const MAPS: &[&str] = &[
     "Annotations",
-    "Config.Labels",
+    "Attributes",
     "Containers",
     "Data",
     "Details",

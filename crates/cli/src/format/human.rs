@@ -155,7 +155,7 @@ pub(crate) fn quoted(text: &str) -> String {
             '\u{b}' => quoted.push_str("\\v"),
             '\u{c}' => quoted.push_str("\\f"),
             control if control.is_ascii_control() => {
-                quoted.push_str(&format!("\\x{:02x}", u32::from(control)))
+                quoted.push_str(&format!("\\x{:02x}", u32::from(control)));
             }
             other => quoted.push(other),
         }

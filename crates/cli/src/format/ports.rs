@@ -17,7 +17,7 @@ pub(crate) fn displayed(ports: &[PublishedPort]) -> String {
         match groups.iter_mut().find(|group| group.ip == port.ip && group.protocol == port.protocol) {
             None => groups.push(Group::new(port)),
             Some(group) if group.last.checked_add(1) == Some(port.private_port) => {
-                group.last = port.private_port
+                group.last = port.private_port;
             }
             Some(group) => done.push(std::mem::replace(group, Group::new(port)).to_string()),
         }

@@ -35,6 +35,7 @@ impl From<Problem> for crate::exit::Exit {
 pub(crate) struct Template {
     source: String,
     name: &'static str,
+    orders: Orders,
     inner: gotmpl::Template,
 }
 
@@ -84,23 +85,46 @@ impl Template {
         orders: Orders,
         more: impl FnOnce(gotmpl::Template) -> gotmpl::Template,
     ) -> Result<Self, Problem> {
-        let inner = more(functions(gotmpl::Template::new(name), orders)).missing_key(MissingKey::Error);
+        let inner =
+            more(functions(gotmpl::Template::new(name), orders.clone())).missing_key(MissingKey::Error);
         let inner = inner.parse(&call_methods(source)).map_err(|error| unparsable(name, &error))?;
-        Ok(Self { source: source.to_owned(), name, inner })
+        // The engine looks functions up late; Go does it while parsing. Over nothing, only that can be wrong.
+        if let Err(error @ TemplateError::UndefinedFunction(_)) = inner.execute_to_string(&Value::Nil) {
+            return Err(unparsable(name, &error));
+        }
+        Ok(Self { source: source.to_owned(), name, orders, inner })
     }
 
     /// Fills the template; `kind` is Go's name for the type of the data.
     pub(crate) fn execute(&self, data: &Value, kind: &str) -> Result<String, Problem> {
-        self.inner
-            .execute_to_string(data)
-            .map_err(|error| self.told(&error, |key| format!("can't evaluate field {key} in type {kind}")))
+        self.fill(data, |key| format!("can't evaluate field {key} in type {kind}"))
     }
 
     /// Fills the template from a map, whose missing keys are told differently.
     pub(crate) fn execute_on_map(&self, data: &Value) -> Result<String, Problem> {
-        self.inner
-            .execute_to_string(data)
-            .map_err(|error| self.told(&error, |key| format!("map has no entry for key {key:?}")))
+        self.fill(data, |key| format!("map has no entry for key {key:?}"))
+    }
+
+    fn fill(&self, data: &Value, missing: impl Fn(&str) -> String) -> Result<String, Problem> {
+        match self.inner.execute_to_string(data) {
+            Ok(text) => Ok(text),
+            Err(TemplateError::MissingKey { key }) if self.asks_a_map(&key) => {
+                let lenient = functions(gotmpl::Template::new(self.name), self.orders.clone());
+                let lenient = lenient
+                    .parse(&call_methods(&self.source))
+                    .map_err(|error| unparsable(self.name, &error))?;
+                lenient.execute_to_string(data).map_err(|error| self.told(&error, missing))
+            }
+            Err(error) => Err(self.told(&error, missing)),
+        }
+    }
+
+    /// Only what Go holds as a struct must have the field; `.Labels.x` may be missing.
+    fn asks_a_map(&self, key: &str) -> bool {
+        let (_, _, chain) = place(&self.source, key);
+        let parts: Vec<&str> = chain.split('.').collect();
+        let at = parts.iter().position(|part| *part == key).unwrap_or_default();
+        at > 0 && document::is_map(parts[at - 1])
     }
 
     fn told(&self, error: &TemplateError, missing: impl Fn(&str) -> String) -> Problem {

@@ -14,6 +14,7 @@ pub(crate) fn answer(request: &Request) -> Answer {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("HEAD" | "GET", ["_ping"]) => Answer::Empty(200),
+        ("HEAD", _) => Answer::Empty(404),
         (_, ["containers", name, ..]) if is_gone(name) => missing("container", name),
         (_, ["images", name, ..]) if is_gone(name) || *name == "web" => missing("image", name),
         (_, ["volumes", name]) if is_gone(name) => fail(404, &format!("get {name}: no such volume")),
@@ -32,6 +33,7 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("POST", ["containers", id, "wait"]) => {
             json(&format!("{{\"StatusCode\":{}}}\n", if id.starts_with('9') { 125 } else { 3 }))
         }
+        ("POST", ["containers", id, "attach"]) if id.starts_with(['8', '9']) => Answer::Hijacked(Vec::new()),
         ("POST", ["containers", _, "attach"]) => Answer::Hijacked(output()),
         ("POST", ["containers", _, "update"]) => json(r#"{"Warnings":["take care"]}"#),
         ("POST", ["containers", _, "rename" | "stop" | "restart" | "kill" | "pause" | "unpause"]) => {
