@@ -15,6 +15,8 @@ mod channel;
 mod console;
 mod copy_up;
 mod devices;
+pub mod exec;
+mod fork;
 mod hooks;
 mod identity;
 mod mounts;
@@ -23,6 +25,7 @@ mod plan;
 mod process;
 mod program;
 mod root;
+mod start;
 mod steps;
 
 pub use hooks::run as run_hooks;
@@ -36,7 +39,6 @@ use oci::runtime::Spec;
 use sys::process::PidFd;
 
 use crate::cgroup::Cgroup;
-use crate::exec::ExecLaunch;
 use crate::seccomp::Program;
 
 /// What to start.
@@ -126,7 +128,7 @@ impl std::error::Error for Failure {}
 /// Starts a container and returns when its program is executed, or waits at the gate. The caller must have a single
 /// thread, and reaps the process.
 pub fn start(launch: &Launch<'_>) -> Result<Process, Failure> {
-    Ok(steps::start(launch)?)
+    Ok(start::start(launch)?)
 }
 
 /// Where a container's cgroup is. If the specification names none, it still gets one of its own.
@@ -135,8 +137,4 @@ pub fn cgroup_path(id: &str, spec: &Spec) -> PathBuf {
         Some(named) if !named.as_os_str().is_empty() => named.to_owned(),
         _ => Path::new("/kogge").join(id),
     }
-}
-
-pub(crate) fn exec(launch: &ExecLaunch<'_>) -> Result<Process, Failure> {
-    Ok(steps::exec(launch)?)
 }

@@ -5,9 +5,10 @@
 
 pub mod cgroup;
 pub mod defaults;
-pub mod exec;
 pub mod init;
 pub mod monitor;
 pub mod protocol;
 pub mod reaper;
 pub mod seccomp;
+
+pub use init::exec;

@@ -1,0 +1,97 @@
+//! A further process in a running container: it joins the namespaces of the first one and its cgroup.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fault::{Call, Doing, Error, Result};
+use oci::runtime::ConsoleSize;
+use sys::namespace::{self, Kinds};
+use sys::process::{CloneArgs, PidFd};
+use sys::tty::Pty;
+
+use super::console;
+use super::fork::{become_root_of_namespace, fork};
+use super::plan::ProcessPlan;
+use super::process::Becoming;
+use super::{Failure, Process};
+use crate::cgroup::Cgroup;
+use crate::seccomp::Program;
+
+/// What to execute, and where.
+#[derive(Debug)]
+pub struct ExecLaunch<'a> {
+    /// The container's first process, in our pid namespace.
+    pub pid: i32,
+    pub pidfd: BorrowedFd<'a>,
+    pub process: &'a oci::runtime::Process,
+    pub cgroup: &'a Cgroup,
+    /// The container's filter.
+    pub seccomp: Option<&'a Program>,
+    /// Standard input, output and error; not used if the process has a terminal.
+    pub stdio: [BorrowedFd<'a>; 3],
+}
+
+impl ExecLaunch<'_> {
+    fn check_alive(&self) -> Result<()> {
+        let pidfd = PidFd::from_fd(self.pidfd.try_clone_to_owned().call(|| "dup")?);
+        if pidfd.has_ended()? { Err(Error::conflict("cannot exec in a stopped container")) } else { Ok(()) }
+    }
+}
+
+/// Returns when the program is executed. The caller must have a single thread, and reaps the process.
+pub fn exec(launch: &ExecLaunch<'_>) -> Result<Process, Failure> {
+    Ok(execute(launch)?)
+}
+
+fn execute(launch: &ExecLaunch<'_>) -> Result<Process> {
+    let plan = ProcessPlan::new(launch.process, launch.seccomp)?;
+    let opened = Target::open(launch, plan.terminal);
+    // What was opened by number belongs to the process that we mean only if that still lives; and if it does not, a
+    // failure to open anything says no more than that.
+    launch.check_alive()?;
+    let Target { kinds, pid_namespace, birthplace, pty } = opened?;
+    let args = CloneArgs { cgroup: birthplace.as_ref().map(AsFd::as_fd), ..CloneArgs::default() };
+    let child = fork(&[(Kinds::PID, pid_namespace.as_fd())], &args, |channel| {
+        enter(launch, &plan, kinds)?;
+        let terminal = pty.as_ref().map(|pty| pty.terminal.as_fd());
+        let mut becoming = Becoming::new(&plan, launch.stdio, terminal);
+        becoming.prepare()?;
+        sys::process::set_parent_death_signal(0)?;
+        channel.ready()?;
+        becoming.execute()
+    })?;
+    let (pid, pidfd) = child.watch(|_| Ok(()), false)?;
+    Ok(Process { pid, pidfd, console: pty.map(|pty| pty.controller), cgroup: launch.cgroup.clone() })
+}
+
+/// The running container, as far as its number leads to it.
+struct Target {
+    kinds: Kinds,
+    pid_namespace: OwnedFd,
+    birthplace: Option<OwnedFd>,
+    pty: Option<Pty>,
+}
+
+impl Target {
+    fn open(launch: &ExecLaunch<'_>, terminal: Option<ConsoleSize>) -> Result<Self> {
+        Ok(Self {
+            kinds: kinds_to_enter(launch.pid)?,
+            pid_namespace: namespace::open(&launch.pid.to_string(), Kinds::PID)?,
+            birthplace: launch.cgroup.birthplace()?,
+            pty: terminal.map(|size| console::for_exec(launch.pid, size)).transpose()?,
+        })
+    }
+}
+
+/// All kinds, as entering the same one again does no harm; but for one's own user namespace, which the kernel refuses.
+fn kinds_to_enter(pid: i32) -> Result<Kinds> {
+    let all = Kinds::MOUNT | Kinds::CGROUP | Kinds::UTS | Kinds::IPC | Kinds::NET;
+    Ok(if namespace::is_shared_with(pid, Kinds::USER)? { all } else { all | Kinds::USER })
+}
+
+fn enter(launch: &ExecLaunch<'_>, plan: &ProcessPlan, kinds: Kinds) -> Result<()> {
+    launch.cgroup.join_v1().doing(|| "joining the cgroup")?;
+    plan.identity.apply_oom_score()?;
+    namespace::setns(launch.pidfd, kinds)?;
+    sys::crash::point("runtime.exec.entered");
+    if kinds.contains(Kinds::USER) { become_root_of_namespace() } else { Ok(()) }
+}

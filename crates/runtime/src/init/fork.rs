@@ -1,0 +1,94 @@
+//! The clone, and the parent's side of it until the child has become its program.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::os::fd::BorrowedFd;
+
+use fault::{Error, Result};
+use sys::namespace::{self, Kinds};
+use sys::process::{CloneArgs, Fork, PidFd};
+
+use super::channel::{self, ChildEnd, Message, ParentEnd};
+
+/// A child on its way, seen from the parent.
+#[derive(Debug)]
+pub(super) struct Started {
+    pid: i32,
+    pidfd: PidFd,
+    channel: ParentEnd,
+}
+
+/// Clones the caller inside `joined`. In the child `body` is all that runs.
+pub(super) fn fork(
+    joined: &[(Kinds, BorrowedFd<'_>)],
+    args: &CloneArgs<'_>,
+    body: impl FnOnce(&ChildEnd) -> Result<Infallible>,
+) -> Result<Started> {
+    let (parent_end, child_end) = channel::channel()?;
+    // In the child it has to go, or the child would not notice the parent's end.
+    let parent_end = Cell::new(Some(parent_end));
+    let (pid, pidfd) = namespace::visit(joined, || match sys::process::clone3(args)? {
+        Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Fork::Child => {
+            drop(parent_end.take());
+            let Err(error) = protect_child().and_then(|()| body(&child_end));
+            child_end.fail(&error);
+            sys::process::exit_now(1)
+        }
+    })?;
+    let channel = parent_end.take().ok_or_else(|| Error::internal("the channel is the parent's"))?;
+    Ok(Started { pid, pidfd, channel })
+}
+
+/// Nobody in the container may look into us, who still have the host's descriptors and memory; nor outlive the parent.
+fn protect_child() -> Result<()> {
+    sys::process::set_dumpable(false)?;
+    sys::process::set_parent_death_signal(SIGKILL)?;
+    sys::identity::set_umask(0);
+    Ok(())
+}
+
+pub(super) const SIGKILL: i32 = 9;
+
+impl Started {
+    /// Serves the child until it executes its program, or waits at the gate. A child that fails is killed and reaped.
+    pub(super) fn watch(self, act: impl Fn(i32) -> Result<()>, is_gated: bool) -> Result<(i32, PidFd)> {
+        match self.serve(act, is_gated) {
+            Ok(()) => Ok((self.pid, self.pidfd)),
+            Err(error) => {
+                self.pidfd.send_signal(SIGKILL).ok();
+                self.pidfd.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn serve(&self, act: impl Fn(i32) -> Result<()>, is_gated: bool) -> Result<()> {
+        let mut is_ready = false;
+        loop {
+            match self.channel.next()? {
+                Message::Waiting => {
+                    act(self.pid)?;
+                    self.channel.go_on()?;
+                }
+                Message::Ready if is_gated => return Ok(()),
+                Message::Ready => is_ready = true,
+                Message::Failed(text) => return Err(Error::invalid(text)),
+                Message::Closed if is_ready => return Ok(()),
+                Message::Closed => return Err(Error::internal(DIED)),
+            }
+        }
+    }
+}
+
+pub(super) const DIED: &str = "container init died before it could execute its program";
+
+/// The first user of a new user namespace.
+pub(super) fn become_root_of_namespace() -> Result<()> {
+    sys::identity::set_groups(&[])?;
+    sys::identity::set_group(0)?;
+    sys::identity::set_user(0)?;
+    // The change of user has put it back.
+    sys::process::set_dumpable(false)?;
+    sys::process::set_parent_death_signal(SIGKILL)
+}

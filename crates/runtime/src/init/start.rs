@@ -1,0 +1,104 @@
+//! The parent's side of a start: what is made before the child, done for it, and taken away if it fails.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use fault::{Error, Result};
+use oci::runtime::{IdMapping, Resources};
+use sys::fs::{Access, OpenHow};
+use sys::namespace::Kinds;
+use sys::process::{CloneArgs, PidFd};
+
+use super::console::{self, Console};
+use super::fork::{DIED, fork};
+use super::plan::{Plan, Source};
+use super::steps::{Container, become_container, run_hooks};
+use super::{Launch, Process, devices};
+use crate::cgroup::Cgroup;
+
+pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
+    let mut plan = Plan::new(launch)?;
+    let cgroup = Cgroup::at(&super::cgroup_path(launch.id, launch.spec))?;
+    let console = console::for_start(&mut plan)?;
+    if let (Some(devpts), Some(mount)) =
+        (console.as_ref().and_then(|console| console.devpts.as_ref()), plan.devpts())
+    {
+        mount.source = Source::Given(devpts.as_fd());
+    }
+    sys::crash::point("runtime.start.planned");
+    cgroup.create(&resources(&plan))?;
+    match clone_and_watch(&plan, launch, &cgroup, console.as_ref()) {
+        Ok((pid, pidfd)) => {
+            Ok(Process { pid, pidfd, console: console.map(|console| console.pty.controller), cgroup })
+        }
+        Err(error) => {
+            // The first failure is what matters; converge finds a cgroup that would not go.
+            cgroup.remove().ok();
+            Err(error)
+        }
+    }
+}
+
+fn resources(plan: &Plan<'_>) -> Resources {
+    let mut resources = plan.linux.resources.clone().unwrap_or_default();
+    resources.devices = devices::rules(&resources.devices);
+    resources
+}
+
+fn clone_and_watch(
+    plan: &Plan<'_>,
+    launch: &Launch<'_>,
+    cgroup: &Cgroup,
+    console: Option<&Console>,
+) -> Result<(i32, PidFd)> {
+    let birthplace = cgroup.birthplace()?;
+    let args = CloneArgs {
+        // The cgroup namespace begins where its maker is, so that waits until the cgroup is joined.
+        namespaces: plan.new.without(Kinds::CGROUP),
+        cgroup: birthplace.as_ref().map(AsFd::as_fd),
+        sibling: false,
+    };
+    let joined: Vec<_> = plan.joined.iter().map(|(kind, fd)| (*kind, fd.as_fd())).collect();
+    let child = fork(&joined, &args, |channel| {
+        let terminal = console.map(|console| console.pty.terminal.as_fd());
+        let gate = plan.gate.map(open_gate).transpose()?;
+        become_container(Container { plan, cgroup, channel, terminal, gate, root: None }, launch.stdio)
+    })?;
+    child
+        .watch(|pid| act_for_child(plan, pid), plan.gate.is_some())
+        .map_err(|error| explain_death(error, cgroup))
+}
+
+/// The usual reason for a silent death.
+fn explain_death(error: Error, cgroup: &Cgroup) -> Error {
+    match cgroup.oom_kills() {
+        Ok(1..) if error.to_string() == DIED => {
+            Error::invalid("container init was OOM-killed (memory limit too low?)")
+        }
+        _ => error,
+    }
+}
+
+/// What a child without rights of its own cannot do: its id maps, and the hooks that see the host.
+fn act_for_child(plan: &Plan<'_>, pid: i32) -> Result<()> {
+    if plan.new.contains(Kinds::USER) {
+        write_map(pid, "gid_map", &plan.linux.gid_mappings)?;
+        write_map(pid, "uid_map", &plan.linux.uid_mappings)?;
+    }
+    let Some(all) = &plan.spec.hooks else { return Ok(()) };
+    run_hooks(plan, "prestart", &all.prestart, pid)?;
+    run_hooks(plan, "createRuntime", &all.create_runtime, pid)
+}
+
+/// user_namespaces(7): all lines in one write.
+fn write_map(pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
+    let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
+    let text: String = mappings.iter().map(line).collect();
+    sys::fs::write(format!("/proc/{pid}/{file}"), text)
+}
+
+fn open_gate(path: &Path) -> Result<File> {
+    // Both ways, so that opening does not wait; reading does.
+    sys::fs::open(path, &OpenHow { access: Access::ReadWrite, ..OpenHow::READ })
+}
