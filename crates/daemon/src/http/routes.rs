@@ -83,7 +83,7 @@ pub(crate) static ROUTES: &[Route] = &[
     delete("/images/{}", |request| Box::pin(images::remove(request))),
     get("/distribution/{}/json", |_| absent::unsupported("asking a registry about an image")),
     post("/build", |_| absent::unsupported("building images")),
-    post("/build/prune", |_| absent::unsupported("building images")),
+    post("/build/prune", |request| Box::pin(absent::no_build_cache(request))),
     post("/build/cancel", |_| absent::unsupported("building images")),
     post("/session", |_| absent::unsupported("sessions of a builder")),
     post("/grpc", |_| absent::unsupported("gRPC over this connection")),

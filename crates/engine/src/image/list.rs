@@ -24,7 +24,10 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     images.retain(|image| chosen.holds(image) && (options.all || is_shown(engine, image)));
     let mut rows: Vec<Summary> = images
         .iter()
-        .map(|image| show::summary(image, usage.as_ref().and_then(|usage| usage.images.get(&image.id)), -1))
+        .map(|image| {
+            let usage = usage.as_ref().and_then(|usage| usage.images.get(&image.id));
+            show::summary(image, usage, containers(engine, image))
+        })
         .collect();
     for row in &mut rows {
         if let Some(names) = chosen.names(row.repo_tags.as_deref().unwrap_or_default()) {
@@ -49,13 +52,19 @@ pub(crate) async fn usage(engine: &Engine) -> Result<ImagesUsage> {
         .blocking(|engine| {
             let usage = engine.store().usage();
             let images = engine.store().images()?;
-            let row = |image: &Image| {
-                let users = super::users(engine, &image.id).len();
-                show::summary(image, usage.images.get(&image.id), i64::try_from(users).unwrap_or(i64::MAX))
-            };
-            Ok(ImagesUsage { layers_size: show::signed(usage.layers), rows: images.iter().map(row).collect() })
+            let row =
+                |image: &Image| show::summary(image, usage.images.get(&image.id), containers(engine, image));
+            Ok(ImagesUsage {
+                layers_size: show::signed(usage.layers),
+                rows: images.iter().map(row).collect(),
+            })
         })
         .await
+}
+
+/// How many containers are made from it.
+fn containers(engine: &Engine, image: &Image) -> i64 {
+    i64::try_from(super::users(engine, &image.id).len()).unwrap_or(i64::MAX)
 }
 
 /// An image without a name is shown unless it is only a step on the way to another.
