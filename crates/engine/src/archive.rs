@@ -39,7 +39,9 @@ pub struct Put {
 pub async fn stat(engine: &Engine, id: &str, path: &str) -> Result<PathStat> {
     let view = View::open(engine, &container::find(engine, id)?).await?;
     let (id, path) = (id.to_owned(), path.to_owned());
-    engine.blocking(move |_| stat_now(&view, &Wanted::new(&path)).map_err(|error| lost(error, &path, &id))).await
+    engine
+        .blocking(move |_| stat_now(&view, &Wanted::new(&path)).map_err(|error| lost(error, &path, &id)))
+        .await
 }
 
 /// A path of a container as a tar whose top entry has the path's last name.

@@ -35,7 +35,8 @@ pub async fn list(engine: &Engine, id: &str, arguments: &str) -> Result<Top> {
             pids.sort_unstable();
             let processes: Vec<Process> =
                 pids.into_iter().filter_map(|pid| Process::read(pid).transpose()).collect::<Result<_>>()?;
-            let row = |process: &Process| columns.iter().map(|column| column.show(process, &machine)).collect();
+            let row =
+                |process: &Process| columns.iter().map(|column| column.show(process, &machine)).collect();
             Ok(Top {
                 titles: columns.iter().map(|column| column.title.clone()).collect(),
                 processes: processes.iter().map(row).collect(),

@@ -4,7 +4,10 @@ use sys::fs::FileKind;
 
 /// Go's bits for a `st_mode`.
 pub(super) fn of_go(mode: u32) -> u32 {
-    let kind = KINDS.iter().find(|(kind, _)| *kind == FileKind::from_mode(mode)).map_or(IRREGULAR, |(_, bits)| *bits);
+    let kind = KINDS
+        .iter()
+        .find(|(kind, _)| *kind == FileKind::from_mode(mode))
+        .map_or(IRREGULAR, |(_, bits)| *bits);
     let special = SPECIAL.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, bits)| bits);
     special.fold(kind | (mode & 0o777), |all, bits| all | bits)
 }

@@ -65,8 +65,7 @@ mod tests {
             ("../..", "/", true, "/", "/"),
         ];
         for (given, path, is_folder, base, name) in table {
-            let expected =
-                Wanted { path: path.into(), is_folder, base: base.into(), name: name.into() };
+            let expected = Wanted { path: path.into(), is_folder, base: base.into(), name: name.into() };
             assert_eq!(Wanted::new(given), expected, "{given}");
         }
     }

@@ -54,6 +54,21 @@ impl<'a> Place<'a> {
         sys::fs::open_beneath(self.root(), self.inner(), &OpenHow::PATH_NO_FOLLOW)
     }
 
+    /// Makes an empty folder or file here unless there is something, and the folders above it.
+    pub(super) fn make(&self, is_folder: bool) -> Result<()> {
+        match self.open() {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            opened => return opened.map(drop),
+        }
+        let inner = self.inner();
+        let (Some(above), Some(name)) = (inner.parent(), inner.file_name()) else { return Ok(()) };
+        let above = ensure_folder(self.root(), above)?;
+        match is_folder {
+            true => sys::fs::mkdir_at(&above, name, 0o755),
+            false => sys::fs::open_at(&above, name, &OpenHow::NEW.with_mode(0o644)).map(drop),
+        }
+    }
+
     pub(super) fn stat(&self) -> Result<Stat> {
         sys::fs::fstat(self.open()?)
     }
@@ -97,6 +112,18 @@ impl View {
     pub(super) fn at(&self, path: PathBuf) -> Place<'_> {
         Place { tree: self.tree_of(&path), path }
     }
+}
+
+/// Opens a folder beneath a root, made if it is missing.
+fn ensure_folder(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let how = OpenHow { directory: true, ..OpenHow::PATH };
+    let missing = match sys::fs::open_beneath(root, path, &how) {
+        Err(error) if error.kind() == Kind::NotFound => error,
+        opened => return opened,
+    };
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(missing) };
+    sys::fs::mkdir_at(ensure_folder(root, above)?, name, 0o755)?;
+    sys::fs::open_beneath(root, path, &how)
 }
 
 /// Where a place leads, if it is a link.

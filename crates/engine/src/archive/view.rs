@@ -5,7 +5,7 @@
 //! stopped   the root that its task holds, and beside it one tree for each volume and bind
 //! ```
 //!
-//! Nothing is mounted for a look: the root of a stopped container is the one mount that its upper folder may have.
+//! Nothing is mounted for a look, but the places of mounts are made where they are missing, as a start would: the root of a stopped container is the one mount that its upper folder may have.
 //! A volume inside another folder is seen when that folder is read; what is extracted into a folder of a stopped
 //! container goes into that folder's own tree.
 
@@ -67,8 +67,10 @@ impl View {
         }
         let (root, mounts) = opened?;
         let is_kernels = |kind: &str, at: &Path| KERNEL_KINDS.contains(&kind) || at == Path::new("/dev");
-        let kernel_mounts =
-            mounts.into_iter().filter(|mount| is_kernels(&mount.kind, &mount.target)).map(|mount| mount.target);
+        let kernel_mounts = mounts
+            .into_iter()
+            .filter(|mount| is_kernels(&mount.kind, &mount.target))
+            .map(|mount| mount.target);
         Ok(Some(Self { kernel_mounts: kernel_mounts.collect(), ..Self::of_root(root) }))
     }
 
@@ -95,9 +97,11 @@ impl View {
 
     /// Puts a folder or file of the host where the container has it.
     pub(super) fn add(&mut self, destination: &Path, source: &Path) -> Result<()> {
-        let at = self.walk(destination, Last::Followed, Missing::Kept)?.path;
-        self.trees.retain(|tree| tree.at != at);
-        self.trees.push(Tree::open(at, source)?);
+        let place = self.walk(destination, Last::Followed, Missing::Kept)?;
+        let tree = Tree::open(place.path.clone(), source)?;
+        place.make(tree.file.as_os_str().is_empty())?;
+        self.trees.retain(|other| other.at != tree.at);
+        self.trees.push(tree);
         Ok(())
     }
 
@@ -144,7 +148,9 @@ fn source(engine: &Engine, mount: &Mount) -> Result<Option<PathBuf>> {
     let found = match mount.kind {
         MountKind::Tmpfs => return Ok(None),
         MountKind::Bind => sys::fs::canonicalize(&mount.source),
-        MountKind::Volume => engine.volumes().mountpoint(&mount.name).and_then(|data| beneath(&data, &mount.subpath)),
+        MountKind::Volume => {
+            engine.volumes().mountpoint(&mount.name).and_then(|data| beneath(&data, &mount.subpath))
+        }
     };
     match found {
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
@@ -188,7 +194,9 @@ fn bare_root_of(state: &State) -> Result<Option<OwnedFd>> {
 /// A handle of the container's first process; `None` if it is gone, even if its pid is somebody else's now.
 fn pinned(state: &State) -> Result<Option<PidFd>> {
     let process = match PidFd::open(state.pid) {
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => return Ok(None),
+        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => {
+            return Ok(None);
+        }
         process => process?,
     };
     let is_it = sys::process::start_time(state.pid).is_ok_and(|start_time| start_time == state.start_time);
@@ -200,5 +208,15 @@ const NO_SUCH_PROCESS: i32 = 3;
 /// Files that a running container has from its engine.
 const ENGINE_FILES: &[&str] = &["hostname", "hosts", "resolv.conf"];
 
-const KERNEL_KINDS: &[&str] =
-    &["proc", "sysfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue", "debugfs", "tracefs", "securityfs"];
+const KERNEL_KINDS: &[&str] = &[
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devpts",
+    "devtmpfs",
+    "mqueue",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+];

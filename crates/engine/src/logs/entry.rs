@@ -64,7 +64,7 @@ impl Format {
 
     fn append_text(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         if self.options.timestamps {
-            out.extend(entry.time.as_bytes());
+            out.extend(with_nine_digits(&entry.time).as_bytes());
             out.push(b' ');
         }
         if self.options.details {
@@ -90,6 +90,13 @@ impl Format {
             _ => When::Within,
         }
     }
+}
+
+/// Logs leave out zeros at the end of a fraction, which are shown.
+fn with_nine_digits(time: &str) -> String {
+    let Some(time) = time.strip_suffix('Z') else { return time.to_owned() };
+    let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+    format!("{seconds}.{fraction:0<9}Z")
 }
 
 enum When {
@@ -119,6 +126,10 @@ mod tests {
         assert_eq!(text(&format(LogOptions::default()), LINE), ("a \"b\"\n".into(), Outcome::Written));
         let stamped = format(LogOptions { timestamps: true, ..LogOptions::default() });
         assert_eq!(text(&stamped, LINE).0, "2025-01-31T23:59:59.000000001Z a \"b\"\n");
+        let round = br#"{"log":"x\n","stream":"stdout","time":"2025-01-31T23:59:59Z"}"#;
+        assert_eq!(text(&stamped, round).0, "2025-01-31T23:59:59.000000000Z x\n");
+        let round = br#"{"log":"x\n","stream":"stdout","time":"2025-01-31T23:59:59.25Z"}"#;
+        assert_eq!(text(&stamped, round).0, "2025-01-31T23:59:59.250000000Z x\n");
         let detailed = format(LogOptions { details: true, ..LogOptions::default() });
         let line = br#"{"log":"x\n","stream":"stdout","attrs":{"a":"1","b":"2"},"time":""}"#;
         assert_eq!(text(&detailed, line).0, "a=1,b=2 x\n");

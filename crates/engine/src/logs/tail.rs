@@ -18,11 +18,11 @@ pub(super) fn skip_to(files: &mut VecDeque<File>, lines: u64) -> Result<()> {
                 files.drain(..index);
                 return Ok(());
             }
-            Found::Fewer(count) => left -= count,
+            Found::Fewer(count) => {
+                left -= count;
+                files[index].rewind().call(|| "lseek log")?;
+            }
         }
-    }
-    for file in files {
-        file.rewind().call(|| "lseek log")?;
     }
     Ok(())
 }

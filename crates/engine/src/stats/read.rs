@@ -60,7 +60,9 @@ fn cpu_ns(stat: &str) -> u64 {
 const NS_A_TICK: u64 = 1_000_000_000 / 100;
 
 fn cpus(stat: &str) -> u32 {
-    let is_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_one = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
     stat.lines().filter(is_one).map(|_| 1).sum()
 }
 
@@ -130,7 +132,8 @@ fn networks(text: &str) -> BTreeMap<String, Network> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     lines
         .map(|(name, numbers)| {
-            let all: Vec<u64> = numbers.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0)).collect();
+            let all: Vec<u64> =
+                numbers.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0)).collect();
             let at = |index: usize| all.get(index).copied().unwrap_or_default();
             let network = Network {
                 rx_bytes: at(0),

@@ -71,8 +71,7 @@ fn ours(engine: &Engine) -> Info {
 }
 
 fn registry_config() -> RegistryConfig {
-    let hub =
-        IndexConfig { name: "docker.io".into(), mirrors: Vec::new(), secure: true, official: true };
+    let hub = IndexConfig { name: "docker.io".into(), mirrors: Vec::new(), secure: true, official: true };
     RegistryConfig {
         insecure_registry_cidrs: vec!["::1/128".into(), "127.0.0.0/8".into()],
         index_configs: BTreeMap::from([("docker.io".into(), hub)]),

@@ -81,7 +81,8 @@ mod tests {
     use runtime::cgroup::{Hierarchy, Unified};
 
     fn v1(controllers: &[&str]) -> Layout {
-        let one = |name: &&str| Hierarchy { controllers: vec![(*name).into()], mount: format!("/c/{name}").into() };
+        let one =
+            |name: &&str| Hierarchy { controllers: vec![(*name).into()], mount: format!("/c/{name}").into() };
         Layout { v1: controllers.iter().map(one).collect(), v2: None }
     }
 
@@ -100,7 +101,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_told() {
         let layout = v1(&["memory", "pids"]);
-        let limits = Limits::of(&layout, |controller, file| layout.has_v1(controller) && !file.contains("memsw"), true);
+        let limits = Limits::of(
+            &layout,
+            |controller, file| layout.has_v1(controller) && !file.contains("memsw"),
+            true,
+        );
         insta::assert_snapshot!(limits.warnings().join("\n"), @r"
         WARNING: No swap limit support
         WARNING: No cpu cfs quota support

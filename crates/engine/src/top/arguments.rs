@@ -33,7 +33,10 @@ impl Wanted {
     fn word<'a>(&mut self, word: &'a str) -> Result<Option<&'a str>> {
         let refused = || Error::unsupported(format!("ps arguments {word:?}"));
         if let Some(long) = word.strip_prefix("--") {
-            return long.strip_prefix("format").map(|list| Some(list.trim_start_matches('='))).ok_or_else(refused);
+            return long
+                .strip_prefix("format")
+                .map(|list| Some(list.trim_start_matches('=')))
+                .ok_or_else(refused);
         }
         let (letters, is_unix) = match word.strip_prefix('-') {
             Some(letters) => (letters, true),

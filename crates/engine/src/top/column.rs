@@ -64,7 +64,9 @@ const COLUMNS: &[(&[&str], &str, Cell)] = &[
     (&["%mem", "pmem"], "%MEM", |process, machine| tenths(memory_per_mille(process, machine))),
     (&["stime"], "STIME", started),
     (&["start_time", "bsdstart", "start"], "START", started),
-    (&["lstart"], "STARTED", |process, machine| local(machine, start(process, machine), "%a %b %e %H:%M:%S %Y")),
+    (&["lstart"], "STARTED", |process, machine| {
+        local(machine, start(process, machine), "%a %b %e %H:%M:%S %Y")
+    }),
     (&["etime"], "ELAPSED", |process, machine| elapsed(seconds_lived(process, machine))),
     (&["etimes"], "ELAPSED", |process, machine| seconds_lived(process, machine).to_string()),
     (&["time", "cputime"], "TIME", |process, _| clock(process.ticks() / TICKS)),
@@ -142,7 +144,8 @@ fn started(process: &Process, machine: &Machine) -> String {
 /// A time as the machine's people see it.
 fn local(machine: &Machine, seconds: i64, form: &str) -> String {
     let zone = machine.zone.clone().unwrap_or(TimeZone::UTC);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "?".into(), |time| time.to_zoned(zone).strftime(form).to_string())
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "?".into(), |time| time.to_zoned(zone).strftime(form).to_string())
 }
 
 /// `[days-]hours:minutes:seconds`

@@ -42,7 +42,9 @@ impl Process {
                 &String::from_utf8_lossy(&status),
                 &String::from_utf8_lossy(&line),
             )),
-            Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => Ok(None),
+            Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

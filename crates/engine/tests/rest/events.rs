@@ -1,0 +1,58 @@
+//! What is told of what happens.
+
+use api::events::{Message, Options};
+use api::filters::Filters;
+use engine::events;
+use futures_util::StreamExt;
+
+use crate::house::House;
+use crate::in_house;
+
+impl House {
+    /// The events of the past, as `type action name`.
+    pub(crate) async fn past(&self, filters: &str) -> Vec<String> {
+        let now = sys::time::Timestamp::now();
+        let options = Options {
+            since: Some(0),
+            until: Some(now.seconds * 1_000_000_000 + i64::from(now.nanoseconds)),
+            filters: Filters::parse(filters).unwrap(),
+        };
+        events::subscribe(&self.engine, options).unwrap().map(|event| line(&event)).collect().await
+    }
+}
+
+fn line(event: &Message) -> String {
+    let name = event.actor.attributes.get("name").unwrap_or(&event.actor.id);
+    format!("{} {} {name}", event.kind.as_str(), event.action)
+}
+
+#[test]
+fn a_run_is_told_step_by_step() {
+    in_house(async |house| {
+        let id = house.try_create(Some("web"), r#"{"Cmd":["true"],"Labels":{"a":"b"}}"#).await.unwrap();
+        house.run(&id).await;
+        let expected = ["create", "attach", "start", "die"].map(|action| format!("container {action} web"));
+        assert_eq!(house.past(r#"{"type":["container"]}"#).await, expected);
+        assert_eq!(house.past(r#"{"label":["a=b"],"event":["die"]}"#).await, ["container die web"]);
+        assert_eq!(house.past(r#"{"type":["image"]}"#).await, Vec::<String>::new());
+        let refused = Options { filters: Filters::parse(r#"{"nope":["x"]}"#).unwrap(), ..Options::default() };
+        assert!(events::subscribe(&house.engine, refused).is_err());
+    });
+}
+
+#[test]
+fn the_end_of_the_engine_ends_the_stream() {
+    in_house(async |house| {
+        let live = events::subscribe(&house.engine, Options::default()).unwrap();
+        let engine = house.engine.clone();
+        let seen = tokio::spawn(live.count());
+        house.create(r#"{"Cmd":["true"]}"#).await;
+        let ids: Vec<_> =
+            engine.containers().all().iter().map(|container| container.id.to_string()).collect();
+        for id in ids {
+            engine::container::remove(&engine, &id, api::container::Remove::default()).await.unwrap();
+        }
+        engine.shutdown().await;
+        assert_eq!(seen.await.unwrap(), 2);
+    });
+}

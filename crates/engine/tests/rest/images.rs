@@ -1,0 +1,152 @@
+//! Images, from where they are made to where they go.
+
+use api::container::Commit;
+use api::filters::Filters;
+use api::image::ListOptions;
+use bytes::Bytes;
+use engine::image::{self, Import};
+use engine::prune;
+use fault::Kind;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::house::House;
+use crate::in_house;
+
+impl House {
+    async fn images(&self, filters: &str) -> Vec<String> {
+        let options = ListOptions { filters: Filters::parse(filters).unwrap(), ..ListOptions::default() };
+        let rows = image::list(&self.engine, options).await.unwrap();
+        rows.into_iter().flat_map(|row| row.repo_tags.unwrap_or_default()).collect()
+    }
+
+    async fn saved(&self, name: &str) -> Vec<u8> {
+        let mut parts = image::save(&self.engine, vec![name.into()]).await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await {
+            bytes.extend_from_slice(&part.unwrap());
+        }
+        bytes
+    }
+
+    async fn imported(&self, bytes: &'static [u8], changes: Vec<String>) -> fault::Result<Vec<String>> {
+        let wanted = Import { reference: Some("x:1".parse().unwrap()), changes, ..Import::default() };
+        let body = stream::iter([Ok(Bytes::from_static(bytes))]).boxed();
+        let lines = image::import(&self.engine, wanted, body).await?;
+        Ok(lines.map(|line| line.status + &line.error).collect().await)
+    }
+
+    async fn loaded(&self, tar: Vec<u8>) -> Vec<String> {
+        let body = stream::iter([Ok(Bytes::from(tar))]).boxed();
+        let lines = image::load(&self.engine, body, true).await.unwrap();
+        lines.map(|line| format!("{}{}", line.stream, line.error)).collect().await
+    }
+}
+
+#[test]
+fn names_come_and_go_and_the_image_with_its_last() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        image::tag(engine, "busybox", &"mine:2".parse().unwrap()).await.unwrap();
+        assert_eq!(house.images("").await, ["busybox:latest", "mine:2"]);
+        assert_eq!(house.images(r#"{"reference":["mine*"]}"#).await, ["mine:2"]);
+        let id = image::inspect(engine, "mine:2").await.unwrap().id;
+        let user = house.create_shell("true").await;
+        let removed = image::remove(engine, "busybox", false, true).await.unwrap();
+        assert_eq!(removed.len(), 1);
+        assert_eq!(removed[0].untagged, "busybox:latest");
+        let refused = image::remove(engine, "mine:2", false, true).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+        engine::container::remove(engine, &user, api::container::Remove::default()).await.unwrap();
+        let removed = image::remove(engine, "mine:2", false, true).await.unwrap();
+        assert_eq!((removed[0].untagged.as_str(), removed[1].deleted.as_str()), ("mine:2", id.as_str()));
+        let error = image::inspect(engine, "mine:2").await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::NotFound, "No such image: mine:2"));
+        let told = house.past(r#"{"type":["image"]}"#).await;
+        assert_eq!(told.len(), 4, "{told:?}");
+    });
+}
+
+#[test]
+fn a_saved_image_loads_again() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        let before = image::inspect(engine, "busybox").await.unwrap();
+        let tar = house.saved("busybox").await;
+        image::remove(engine, "busybox", false, true).await.unwrap();
+        assert_eq!(house.loaded(tar.clone()).await, ["Loaded image: busybox:latest\n"]);
+        let after = image::inspect(engine, "busybox").await.unwrap();
+        assert_eq!((after.id, after.root_fs.layers), (before.id, before.root_fs.layers));
+        assert_eq!(house.run_shell("echo hi").await, (0, "hi\n".into()));
+        let broken = house.loaded(tar[..tar.len() / 2].to_vec()).await;
+        assert!(broken.last().unwrap().contains("EOF"), "{broken:?}");
+        let missing = image::save(engine, vec!["nope".into()]).await.map(|_| ()).unwrap_err();
+        assert_eq!(missing.kind(), Kind::NotFound, "{missing}");
+    });
+}
+
+#[test]
+fn a_commit_has_the_changes_and_the_config() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        let id = house.create_shell("echo kept >/f").await;
+        house.run(&id).await;
+        let wanted = Commit {
+            container: id.clone(),
+            repo: "made".into(),
+            comment: "why".into(),
+            changes: vec!["CMD [\"cat\",\"/f\"]".into(), "ENV A=1".into()],
+            pause: true,
+            ..Commit::default()
+        };
+        let made = image::commit(engine, wanted).await.unwrap();
+        let shown = image::inspect(engine, "made").await.unwrap();
+        assert_eq!((&shown.id, shown.comment.as_str()), (&made, "why"));
+        assert!(shown.config.env.contains(&"A=1".to_owned()), "{:?}", shown.config.env);
+        let again = house.create(r#"{"Image":"made"}"#).await;
+        assert_eq!(house.run(&again).await, (0, "kept\n".into()));
+        let history = image::history(engine, "made").await.unwrap();
+        assert_eq!(history.len(), 2);
+        assert_eq!(history[0].tags.as_deref(), Some(&["made:latest".to_owned()][..]));
+        let told = house.past(r#"{"event":["commit"]}"#).await;
+        assert_eq!(told.len(), 1);
+    });
+}
+
+#[test]
+fn an_import_tells_its_id_and_a_bad_one_why() {
+    in_house(async |house| {
+        let lines = house.imported(&[0; 1024], vec!["USER www".into()]).await.unwrap();
+        let shown = image::inspect(&house.engine, "x:1").await.unwrap();
+        assert_eq!((lines, shown.config.user.as_str()), (vec![shown.id], "www"));
+        let refused = house.imported(&[0; 1024], vec!["RUN x".into()]).await.unwrap_err();
+        assert_eq!(refused.to_string(), "run is not a valid change command");
+        let garbage = house.imported(&[7; 1024], Vec::new()).await.unwrap();
+        assert!(garbage[0].contains("tar"), "{garbage:?}");
+    });
+}
+
+#[test]
+fn pruning_takes_the_nameless_or_the_unused() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        let id = house.create_shell("echo x >/f").await;
+        house.run(&id).await;
+        let nameless =
+            image::commit(engine, Commit { container: id.clone(), ..Commit::default() }).await.unwrap();
+        image::tag(engine, "busybox", &"other:1".parse().unwrap()).await.unwrap();
+        let pruned = prune::images(engine, Filters::default()).await.unwrap();
+        let deleted = pruned.images_deleted.unwrap();
+        assert!(deleted.iter().any(|row| row.deleted == nameless), "{deleted:?}");
+        assert!(pruned.space_reclaimed > 0);
+        let all = Filters::parse(r#"{"dangling":["false"]}"#).unwrap();
+        assert_eq!(
+            prune::images(engine, all.clone()).await.unwrap().images_deleted,
+            None,
+            "a container uses it"
+        );
+        engine::container::remove(engine, &id, api::container::Remove::default()).await.unwrap();
+        prune::images(engine, all).await.unwrap();
+        assert_eq!(house.images("").await, Vec::<String>::new());
+    });
+}
