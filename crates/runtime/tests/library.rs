@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use oci::runtime::{Linux, Mount, Namespace, NamespaceKind, Process, Spec, VERSION};
+use runtime::cgroup::Cgroup;
 use runtime::defaults;
 use runtime::exec::{ExecLaunch, exec};
 use runtime::init::{self, Failure, Launch, Rootfs};
@@ -119,6 +120,17 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// For the tests that fail half-way.
+    fn drop(&mut self) {
+        let cgroup = Cgroup::at(Path::new(&self.id)).unwrap();
+        if cgroup.exists().unwrap() {
+            cgroup.kill().unwrap();
+            cgroup.remove().unwrap();
+        }
+    }
+}
+
 fn process(args: &[&str]) -> Process {
     Process {
         args: args.iter().map(|word| (*word).to_owned()).collect(),
@@ -214,6 +226,6 @@ fn failures_have_the_shells_codes() {
         let failure = world.start(&world.spec(&[program]), &theirs).unwrap_err();
         assert_eq!(failure.exit_code, code, "{failure}");
         assert!(failure.to_string().starts_with(&format!("exec: {program:?}: ")), "{failure}");
-        assert!(!runtime::cgroup::Cgroup::at(Path::new(&world.id)).unwrap().exists().unwrap());
+        assert!(!Cgroup::at(Path::new(&world.id)).unwrap().exists().unwrap());
     }
 }

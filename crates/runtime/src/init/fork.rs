@@ -30,6 +30,7 @@ pub(super) fn fork(
     let (pid, pidfd) = namespace::visit(joined, || match sys::process::clone3(args)? {
         Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Fork::Child => {
+            let _never_back = ExitOnPanic;
             drop(parent_end.take());
             let Err(error) = protect_child().and_then(|()| body(&child_end));
             child_end.fail(&error);
@@ -38,6 +39,15 @@ pub(super) fn fork(
     })?;
     let channel = parent_end.take().ok_or_else(|| Error::internal("the channel is the parent's"))?;
     Ok(Started { pid, pidfd, channel })
+}
+
+/// A panic must not unwind into the callers' frames, whose copies in the child would then clean up what is the parent's.
+struct ExitOnPanic;
+
+impl Drop for ExitOnPanic {
+    fn drop(&mut self) {
+        sys::process::exit_now(1);
+    }
 }
 
 /// Nobody in the container may look into us, who still have the host's descriptors and memory; nor outlive the parent.
