@@ -6,6 +6,7 @@ use std::fmt::Arguments;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::exit::{Exit, Outcome};
+use crate::format::human;
 
 /// What a shell shows for a process that died of SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
@@ -33,6 +34,15 @@ pub(crate) fn write_error(bytes: &[u8]) -> Outcome {
 /// Tells the user something beside the output. If even stderr is gone, nobody is left to tell.
 pub(crate) fn warn(text: Arguments<'_>) {
     writeln!(io::stderr().lock(), "{text}").ok();
+}
+
+/// Tells of a problem on the side, in the form of Docker's own log.
+pub(crate) fn log_error(message: &str) {
+    if io::stderr().is_terminal() {
+        return warn(format_args!("ERRO[0000] {message}"));
+    }
+    let time = human::rfc3339(jiff::Timestamp::now().as_second());
+    warn(format_args!("time=\"{time}\" level=error msg={}", human::quoted(message)));
 }
 
 fn unwritable(error: io::Error) -> Exit {

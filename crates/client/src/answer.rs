@@ -55,6 +55,14 @@ impl Answer {
         decode(&self.bytes().await?)
     }
 
+    /// A list, which Go writes as `null` when nobody filled it.
+    pub async fn list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+        match self.bytes().await?.trim_ascii() {
+            b"null" => Ok(Vec::new()),
+            bytes => decode(bytes),
+        }
+    }
+
     /// The body as JSON values, one a line.
     pub fn lines<T: DeserializeOwned>(self) -> Lines<T> {
         Lines::new(self)

@@ -88,7 +88,7 @@ pub async fn attach(client: &Client, id: &str, options: &Attach) -> Result<Hijac
 pub async fn list(client: &Client, options: &ListOptions) -> Result<Vec<Summary>> {
     let limit = if options.limit > 0 { options.limit.to_string() } else { String::new() };
     let request = client.get("/containers/json").flag("all", options.all).text("limit", &limit);
-    request.flag("size", options.size).filters(&options.filters).send().await?.json().await
+    request.flag("size", options.size).filters(&options.filters).send().await?.list().await
 }
 
 pub async fn inspect(client: &Client, id: &str) -> Result<Inspect> {
@@ -129,7 +129,7 @@ pub async fn stats(client: &Client, id: &str, stream: bool) -> Result<Lines<Stat
 }
 
 pub async fn changes(client: &Client, id: &str) -> Result<Vec<Change>> {
-    client.get(path(id, "changes")).send().await?.json().await
+    client.get(path(id, "changes")).send().await?.list().await
 }
 
 /// A tar stream of the whole file system.

@@ -9,7 +9,7 @@ use crate::{Answer, Body, Client};
 
 pub async fn list(client: &Client, options: &ListOptions) -> Result<Vec<Summary>> {
     let request = client.get("/images/json").flag("all", options.all).filters(&options.filters);
-    request.flag("shared-size", options.shared_size).send().await?.json().await
+    request.flag("shared-size", options.shared_size).send().await?.list().await
 }
 
 /// The JSON as the daemon wrote it.
@@ -18,7 +18,7 @@ pub async fn inspect_raw(client: &Client, name: &str) -> Result<Vec<u8>> {
 }
 
 pub async fn history(client: &Client, name: &str) -> Result<Vec<HistoryRow>> {
-    client.get(path(name, "history")).send().await?.json().await
+    client.get(path(name, "history")).send().await?.list().await
 }
 
 pub async fn tag(client: &Client, name: &str, repo: &str, tag: &str) -> Result<()> {
@@ -27,7 +27,7 @@ pub async fn tag(client: &Client, name: &str, repo: &str, tag: &str) -> Result<(
 
 pub async fn remove(client: &Client, name: &str, force: bool, keep_parents: bool) -> Result<Vec<Removed>> {
     let request = client.delete(format!("/images/{}", encode(name)));
-    request.flag("force", force).flag("noprune", keep_parents).send().await?.json().await
+    request.flag("force", force).flag("noprune", keep_parents).send().await?.list().await
 }
 
 /// Sends an archive; the answer is a progress stream.

@@ -9,7 +9,7 @@ use crate::http::encode;
 use crate::{Body, Client};
 
 pub async fn list(client: &Client, filters: &Filters) -> Result<Vec<Inspect>> {
-    client.get("/networks").filters(filters).send().await?.json().await
+    client.get("/networks").filters(filters).send().await?.list().await
 }
 
 /// The JSON as the daemon wrote it.

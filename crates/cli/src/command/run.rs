@@ -128,7 +128,7 @@ impl Started<'_> {
     /// With `--rm` the command ends after the container is gone.
     async fn not_started(&self, error: &Error, waiting: Waiting) -> Exit {
         if self.container.host_config.auto_remove {
-            waiting.answer().await.ok();
+            told(waiting).await;
         }
         refused(error, "run")
     }
@@ -136,12 +136,18 @@ impl Started<'_> {
 
 /// The container's exit code becomes ours.
 pub(super) async fn exit_code(waiting: Waiting) -> Outcome {
-    let answer = match waiting.answer().await {
-        Ok(answer) => answer,
-        Err(error) => return Err(Exit::new(125, format!("error waiting for container: {error}"))),
+    Exit::status(told(waiting).await)
+}
+
+/// Waits, and tells what went wrong meanwhile; that has a code of its own.
+pub(super) async fn told(waiting: Waiting) -> i64 {
+    let problem = match waiting.answer().await {
+        Ok(answer) => match answer.error {
+            None => return answer.status_code,
+            Some(error) => format!("Error waiting for container: {}", error.message),
+        },
+        Err(error) => format!("error waiting for container: {error}"),
     };
-    match answer.error {
-        Some(error) => Err(Exit::new(125, format!("Error waiting for container: {}", error.message))),
-        None => Exit::status(answer.status_code),
-    }
+    terminal::log_error(&problem);
+    125
 }

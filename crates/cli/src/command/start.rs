@@ -3,7 +3,7 @@
 use api::container::{Attach, Inspect, WaitCondition};
 use client::Client;
 
-use super::run::exit_code;
+use super::run::{exit_code, told};
 use super::{Args, Command};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
@@ -90,7 +90,7 @@ async fn start(cli: &Cli, matches: &Matches, client: &Client, container: &Inspec
     let waiting = client::container::wait(client, id, condition).await?;
     if let Err(error) = client::container::start(client, id).await {
         if removes {
-            waiting.answer().await.ok();
+            told(waiting).await;
         }
         return Err(error.into());
     }

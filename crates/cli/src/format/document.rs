@@ -21,7 +21,10 @@ pub(crate) struct Orders(Arc<HashMap<usize, Object>>);
 
 #[derive(Clone, Debug)]
 struct Object {
+    /// What the daemon sent, in its order.
     keys: Vec<Arc<str>>,
+    /// What Go's type has beyond that.
+    added: Vec<Arc<str>>,
     /// Prints as a struct, not as a map.
     is_struct: bool,
 }
@@ -94,13 +97,17 @@ impl Tree {
                 Value::List(items.into_iter().map(|item| item.into_value("", objects)).collect())
             }
             Self::Object(fields) => {
-                let keys = fields.iter().filter(|(.., sent)| *sent).map(|(key, ..)| key.clone()).collect();
+                let names = |wanted: bool| {
+                    let fields = fields.iter().filter(move |(.., sent)| *sent == wanted);
+                    fields.map(|(key, ..)| key.clone()).collect()
+                };
+                let (keys, added) = (names(true), names(false));
                 let map: BTreeMap<Arc<str>, Value> = fields
                     .into_iter()
                     .map(|(key, tree, _)| (key.clone(), tree.into_value(&key, objects)))
                     .collect();
                 let map = Arc::new(map);
-                objects.insert(address(&map), Object { keys, is_struct: !MAPS.contains(&name) });
+                objects.insert(address(&map), Object { keys, added, is_struct: !MAPS.contains(&name) });
                 Value::Map(map)
             }
         }
@@ -237,7 +244,8 @@ pub(crate) fn go_text(name: &str, value: &Value, orders: &Orders) -> String {
         }
         Value::Map(map) => match orders.0.get(&address(map)) {
             Some(object) if object.is_struct => {
-                let fields = object.keys.iter().filter_map(|key| Some((key, map.get(key)?)));
+                let keys = object.keys.iter().chain(&object.added);
+                let fields = keys.filter_map(|key| Some((key, map.get(key)?)));
                 let texts: Vec<String> = fields.map(|(key, item)| go_text(key, item, orders)).collect();
                 format!("{{{}}}", texts.join(" "))
             }
@@ -388,7 +396,7 @@ mod tests {
 
     #[test]
     fn fields_print_as_go_prints_them() {
-        check("{{.Name}} {{ .State }}", "/web {true 0}");
+        check("{{.Name}} {{ .State }}", "/web {true 0 <nil>}");
         check("{{.Ports}}", "map[80/tcp:[{0.0.0.0 8080}]]");
         check("{{json .State}} {{json .Binds}}", r#"{"Running":true,"ExitCode":0} null"#);
         check("{{json .Ports}}", r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]}"#);
