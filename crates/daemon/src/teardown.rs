@@ -2,11 +2,13 @@
 //!
 //! A daemon that still runs is ended first. Images, volumes and the folders themselves stay.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use api::container::{ListOptions, Remove};
 use engine::{Engine, container};
 use fault::{Call, Doing, Kind, Result};
+use runtime::cgroup::Cgroup;
 use sys::fs::Lock;
 use sys::process::PidFd;
 use tracing::info;
@@ -32,6 +34,19 @@ async fn take_away(settings: &Settings) -> Result<()> {
     let networks = engine.networks().clone();
     tokio::task::spawn_blocking(move || networks.teardown()).await.call(|| "removing the networks")??;
     engine.shutdown().await;
+    remove_cgroup(&settings.cgroup_parent)
+}
+
+/// The containers' parent, in every hierarchy where nothing else lives in it.
+fn remove_cgroup(parent: &str) -> Result<()> {
+    for folder in Cgroup::at(Path::new(parent))?.folders() {
+        match std::fs::remove_dir(&folder) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ResourceBusy) => {
+                return Err(error).call(|| format!("rmdir {}", folder.display()));
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 
