@@ -116,7 +116,7 @@ async fn next(live: &mut broadcast::Receiver<Message>) -> Option<Message> {
         match live.recv().await {
             Ok(event) => return Some(event),
             Err(RecvError::Lagged(count)) => {
-                tracing::warn!(count, "a subscriber is too slow and lost events")
+                tracing::warn!(count, "a subscriber is too slow and lost events");
             }
             Err(RecvError::Closed) => return None,
         }

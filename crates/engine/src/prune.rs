@@ -43,7 +43,12 @@ pub async fn containers(engine: &Engine, filters: Filters) -> Result<PrunedConta
 
 async fn freed(engine: &Engine, id: &str) -> Result<u64> {
     let key = id.to_owned();
-    engine.blocking(move |engine| engine.store().snapshot(&key)?.size_rw()).await
+    let size = engine.blocking(move |engine| engine.store().snapshot(&key)?.size_rw()).await;
+    match size {
+        // What is left of a removal that failed half-way may have no files any more.
+        Err(error) if error.kind() == Kind::NotFound => Ok(0),
+        size => size,
+    }
 }
 
 /// Removes images without a name, or with `dangling=false` all that no container uses.

@@ -3,8 +3,8 @@
 //! ```text
 //! <root>/<name>/_data          what containers see
 //!              /volume.json    the record; a folder without one is half made
-//!              /.populating    a copy of an image's folder that is not finished
-//! <root>/.removing-<name>      a removal that is not finished
+//!              /.populating    a copy of an image's folder that is not finished, or (.populated) not moved in
+//! <root>/.removing-<name>.<random>   a removal that is not finished
 //! ```
 //!
 //! Guarantees: creation and removal are durable before they are answered; what was left half-made is gone after the
@@ -32,6 +32,8 @@ pub struct Volumes {
     root: PathBuf,
     /// One change at a time, so that two creations of one name make one volume.
     changing: Mutex<()>,
+    /// One filling at a time: it has a folder beside the data.
+    populating: Mutex<()>,
 }
 
 /// What a container or a user asks of a volume.
@@ -50,7 +52,8 @@ pub(crate) struct Wish<'a> {
 impl Volumes {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         sys::fs::create_dir_all(root, 0o701)?;
-        let volumes = Self { root: root.to_owned(), changing: Mutex::default() };
+        let volumes =
+            Self { root: root.to_owned(), changing: Mutex::default(), populating: Mutex::default() };
         volumes.sweep()?;
         Ok(volumes)
     }
@@ -89,6 +92,7 @@ impl Volumes {
     /// Fills an *empty* volume with what the root file system has at `path`, folder's owner and mode included; nothing
     /// there is fine, a volume that is not empty stays as it is.
     pub(crate) fn populate(&self, name: &str, rootfs: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        let _one = self.populating.lock().unwrap_or_else(PoisonError::into_inner);
         populate::populate(&self.folder(name), rootfs, path)
             .doing(|| format!("filling volume {name} from {} of the image", path.display()))
     }
@@ -103,9 +107,12 @@ impl Volumes {
     }
 
     fn delete(&self, name: &str) -> Result<()> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let removing = self.root.join(format!("{REMOVING}{name}"));
-        sys::fs::rename_durable(self.folder(name), &removing)?;
+        // The name is free at once, and may be removed again while this tree still goes.
+        let removing = self.root.join(format!("{REMOVING}{name}.{}", crate::id::random_hex()?));
+        {
+            let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            sys::fs::rename_durable(self.folder(name), &removing)?;
+        }
         sys::crash::point("volume.remove.renamed");
         sys::fs::remove_tree(&removing)
     }
@@ -139,8 +146,8 @@ impl Volumes {
             let rubbish = name.to_string_lossy().starts_with(REMOVING) || Record::load(&folder)?.is_none();
             if rubbish {
                 sys::fs::remove_tree(&folder)?;
-            } else if sys::fs::exists(folder.join(populate::UNFINISHED))? {
-                sys::fs::remove_tree(folder.join(populate::UNFINISHED))?;
+            } else {
+                populate::converge(&folder)?;
             }
         }
         Ok(())
@@ -176,4 +183,99 @@ fn users(engine: &Engine, name: &str) -> Vec<String> {
         .filter(|container| uses(&container.view().record))
         .map(|container| container.id.to_string())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn named(name: &str) -> Wish<'_> {
+        Wish { name, ..Wish::default() }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = sys::fs::read_dir(folder).unwrap();
+        names.iter().map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    /// An image's root with a folder `data` of user 7.
+    fn image() -> tempfile::TempDir {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        std::fs::create_dir_all(root.path().join("data/in")).unwrap();
+        std::fs::write(root.path().join("data/in/f"), "image's").unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        sys::fs::chown(root.path().join("data"), 7, 8).unwrap();
+        sys::fs::chmod(root.path().join("data"), 0o1750).unwrap();
+        root
+    }
+
+    fn populate(volumes: &Volumes, image: &Path, path: &str) {
+        let root = sys::fs::open_dir(image).unwrap();
+        volumes.populate("data", root.as_fd(), Path::new(path)).unwrap();
+    }
+
+    #[test]
+    fn an_empty_volume_is_filled_once_with_owner_and_mode() {
+        let (root, image) = (tempfile::tempdir_in("/dev/shm").unwrap(), image());
+        let volumes = Volumes::open(root.path()).unwrap();
+        let data = volumes.ensure(&named("data")).unwrap();
+        let before = sys::fs::metadata(&data).unwrap();
+        for nothing in ["/missing", "/file"] {
+            populate(&volumes, image.path(), nothing);
+            assert!(names(&data).is_empty());
+        }
+        populate(&volumes, image.path(), "/data");
+        let stat = sys::fs::metadata(&data).unwrap();
+        assert_eq!((stat.uid, stat.gid, stat.permissions()), (7, 8, 0o1750));
+        assert!(stat.same_file(&before), "containers that have the folder see the content");
+        std::fs::write(data.join("in/f"), "container's").unwrap();
+        populate(&volumes, image.path(), "/data");
+        assert_eq!(std::fs::read_to_string(data.join("in/f")).unwrap(), "container's");
+        assert_eq!(names(&root.path().join("data")), ["_data", "volume.json"]);
+    }
+
+    #[test]
+    fn what_was_left_half_made_is_undone_or_finished() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        let at = |path: &str| root.path().join(path);
+        for name in ["whole", "copying", "moving"] {
+            volumes.ensure(&named(name)).unwrap();
+        }
+        for folder in
+            ["no-record/_data", ".removing-gone.1/_data", "copying/.populating/x", "moving/.populated/x"]
+        {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::create_dir(at("moving/.populated/y")).unwrap();
+        std::fs::write(at("moving/_data/y"), "a container's").unwrap();
+        sys::fs::chown(at("moving/.populated"), 7, 7).unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        assert_eq!(names(root.path()), ["copying", "moving", "whole"]);
+        for name in ["whole", "copying", "moving"] {
+            assert_eq!(names(&at(name)), ["_data", "volume.json"], "{name}");
+        }
+        assert!(names(&at("copying/_data")).is_empty());
+        assert_eq!(names(&at("moving/_data")), ["x", "y"]);
+        assert_eq!(std::fs::read_to_string(at("moving/_data/y")).unwrap(), "a container's");
+        assert_eq!(sys::fs::metadata(at("moving/_data")).unwrap().uid, 7);
+        assert_eq!(volumes.all().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_name_is_free_again_at_once() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        for _ in 0..2 {
+            let data = volumes.ensure(&named("data")).unwrap();
+            assert_eq!(volumes.mountpoint("data").unwrap(), data);
+            assert!(names(&data).is_empty());
+            std::fs::write(data.join("f"), "").unwrap();
+            volumes.delete("data").unwrap();
+            assert_eq!(volumes.mountpoint("data").unwrap_err().to_string(), "get data: no such volume");
+        }
+        assert!(names(root.path()).is_empty());
+    }
 }

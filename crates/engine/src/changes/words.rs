@@ -89,7 +89,7 @@ fn unquote(text: &str) -> String {
         match (character, quote) {
             ('\\', None) => out.extend(characters.next()),
             ('\\', Some('"')) if matches!(characters.peek(), Some('"' | '$' | '\\')) => {
-                out.extend(characters.next())
+                out.extend(characters.next());
             }
             ('"' | '\'', None) => quote = Some(character),
             (mark, Some(open)) if mark == open => quote = None,

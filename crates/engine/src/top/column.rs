@@ -108,8 +108,7 @@ fn tenths(per_mille: u64) -> String {
 
 /// The part of its life that it has computed.
 fn cpu_per_mille(process: &Process, machine: &Machine) -> u64 {
-    let lived = seconds_lived(process, machine);
-    if lived == 0 { 0 } else { process.ticks() * 1000 / TICKS / lived }
+    (process.ticks() * 1000 / TICKS).checked_div(seconds_lived(process, machine)).unwrap_or_default()
 }
 
 fn memory_per_mille(process: &Process, machine: &Machine) -> u64 {

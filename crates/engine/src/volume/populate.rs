@@ -1,6 +1,11 @@
 //! Filling a new volume with what the image has where it is mounted.
 //!
-//! The copy is made beside the data and takes its place at once, so that a volume is either empty or filled.
+//! ```text
+//! .populating   the copy is made                  left over: it is thrown away
+//! .populated    it is whole, and moves into _data  left over: the rest moves
+//! ```
+//!
+//! A volume is either empty or filled, and its folder stays the same one, because containers may run that have it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -13,8 +18,10 @@ use sys::fs::OpenHow;
 
 use super::DATA;
 
-pub(super) const UNFINISHED: &str = ".populating";
+const UNFINISHED: &str = ".populating";
+const FINISHED: &str = ".populated";
 
+/// Fills an empty volume; one that is not empty, and nothing or a file in the image, are fine.
 pub(super) fn populate(folder: &Path, rootfs: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let data = folder.join(DATA);
     if !sys::fs::read_dir(&data)?.is_empty() {
@@ -37,7 +44,33 @@ pub(super) fn populate(folder: &Path, rootfs: BorrowedFd<'_>, path: &Path) -> Re
     sys::fs::chown(&copy, stat.uid, stat.gid)?;
     sys::fs::chmod(&copy, stat.permissions())?;
     sys::crash::point("volume.populate.copied");
-    sys::fs::rename(&copy, &data)
+    sys::fs::rename(&copy, folder.join(FINISHED))?;
+    sys::crash::point("volume.populate.finished");
+    move_in(folder)
+}
+
+/// Finishes or undoes what an earlier process left half-made.
+pub(super) fn converge(folder: &Path) -> Result<()> {
+    if sys::fs::exists(folder.join(UNFINISHED))? {
+        sys::fs::remove_tree(folder.join(UNFINISHED))?;
+    }
+    if sys::fs::exists(folder.join(FINISHED))? { move_in(folder) } else { Ok(()) }
+}
+
+/// Moves a whole copy into the volume; what a container has put there meanwhile stays.
+fn move_in(folder: &Path) -> Result<()> {
+    let (copy, data) = (folder.join(FINISHED), folder.join(DATA));
+    for name in sys::fs::read_dir(&copy)? {
+        match sys::fs::rename_new(copy.join(&name), data.join(&name)) {
+            Err(error) if error.kind() == Kind::Conflict => {}
+            moved => moved?,
+        }
+        sys::crash::point("volume.populate.moved");
+    }
+    let stat = sys::fs::metadata(&copy)?;
+    sys::fs::chown(&data, stat.uid, stat.gid)?;
+    sys::fs::chmod(&data, stat.permissions())?;
+    sys::fs::remove_tree(&copy)
 }
 
 const NOT_A_DIRECTORY: i32 = 20;

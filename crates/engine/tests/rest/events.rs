@@ -45,7 +45,8 @@ fn the_end_of_the_engine_ends_the_stream() {
     in_house(async |house| {
         let live = events::subscribe(&house.engine, Options::default()).unwrap();
         let engine = house.engine.clone();
-        let seen = tokio::spawn(live.count());
+        let mut watching = tokio::task::JoinSet::new();
+        watching.spawn(live.count());
         house.create(r#"{"Cmd":["true"]}"#).await;
         let ids: Vec<_> =
             engine.containers().all().iter().map(|container| container.id.to_string()).collect();
@@ -53,6 +54,6 @@ fn the_end_of_the_engine_ends_the_stream() {
             engine::container::remove(&engine, &id, api::container::Remove::default()).await.unwrap();
         }
         engine.shutdown().await;
-        assert_eq!(seen.await.unwrap(), 2);
+        assert_eq!(watching.join_next().await.unwrap().unwrap(), 2);
     });
 }

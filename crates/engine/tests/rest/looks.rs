@@ -107,7 +107,7 @@ fn a_stopped_container_uses_nothing_and_a_removed_one_ends_the_stream() {
         container::remove(&house.engine, &id, Remove::default()).await.unwrap();
         assert!(follow.next().await.is_none());
         let refused = stats::stream(&house.engine, &id, true, true).await.map(|_| ()).unwrap_err();
-        assert_eq!(refused.to_string(), format!("cannot have stream=true and one-shot=true"));
+        assert_eq!(refused.to_string(), "cannot have stream=true and one-shot=true");
     });
 }
 
