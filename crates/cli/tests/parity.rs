@@ -25,9 +25,12 @@ struct Deed {
 }
 
 /// Runs one client against a daemon of its own.
-#[expect(clippy::disallowed_methods, reason = "the two command lines are what is tested")]
 fn run(program: impl AsRef<OsStr>, words: &[String]) -> Deed {
-    let daemon = Daemon::start();
+    run_against(&Daemon::start(), program, words)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the two command lines are what is tested")]
+fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) -> Deed {
     let output = Command::new(program)
         .args(words)
         .env_clear()
@@ -122,6 +125,28 @@ fn lists_and_objects_look_alike() {
 #[test]
 fn actions_are_done_alike() {
     check(ACTIONS, loosely);
+}
+
+#[test]
+fn a_missing_daemon_is_told_alike() {
+    let daemon = Daemon::start();
+    std::fs::remove_file(daemon.socket()).unwrap();
+    for line in [
+        "ps",
+        "run busybox",
+        "create busybox",
+        "exec web true",
+        "rm -f a b",
+        "inspect web",
+        "info --format {{.ID}}",
+        "logs web",
+        "load",
+        "system df",
+    ] {
+        let (theirs, ours) =
+            (run_against(&daemon, "docker", &words(line)), run_against(&daemon, KOGGE, &words(line)));
+        assert_eq!(ours, theirs, "{line}");
+    }
 }
 
 const MISTAKES: &[&str] = &[

@@ -215,7 +215,9 @@ fn filled(cli: &Cli, format: &str, server: Option<Vec<u8>>) -> Outcome<String> {
         "Plugins": [],
         "Warnings": Value::Null,
     });
-    let server = server.map_or_else(|| "{}".into(), |json| String::from_utf8_lossy(&json).trim().to_owned());
+    // Without an answer, Go's template works on an empty one.
+    let server = server.unwrap_or_else(|| serde_json::to_vec(&Info::default()).expect("the type is JSON"));
+    let server = String::from_utf8_lossy(&server).trim().to_owned();
     let body = server.strip_suffix('}').unwrap_or(&server);
     let comma = if body.trim_end().ends_with('{') { "" } else { "," };
     let json = format!("{body}{comma}\"ClientInfo\":{client}}}");
