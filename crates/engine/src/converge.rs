@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use fault::{Doing, Kind, Result};
+use fault::{Doing, Error, Kind, Result};
 use runtime::cgroup::Cgroup;
 use runtime::protocol::{Container, Event, ExecState, Fds, Hello, Request, Target};
 use sys::namespace::Kinds;
@@ -113,7 +113,9 @@ async fn meet(engine: &Engine, id: &ContainerId) -> Option<(Met, Container)> {
     let mut link = Link::connect(&socket).ok()?;
     let told = tokio::time::timeout(HELLO_PATIENCE, listen(&mut link)).await;
     match told {
-        Ok(Ok((execs, state))) => Some((Met { monitor: Monitor::met_again(link), execs }, state)),
+        Ok(Ok((hello, state))) => {
+            Some((Met { monitor: Monitor::met_again(link, hello.pid), execs: hello.execs }, state))
+        }
         Ok(Err(error)) => {
             tracing::debug!(container = %id, %error, "no monitor");
             None
@@ -126,18 +128,19 @@ async fn meet(engine: &Engine, id: &ContainerId) -> Option<(Met, Container)> {
 }
 
 /// A start that was under way when the earlier engine died comes to its end first.
-async fn listen(link: &mut Link) -> Result<(Vec<ExecState>, Container)> {
-    let mut execs = Vec::new();
+async fn listen(link: &mut Link) -> Result<(Hello, Container)> {
+    let Event::Hello(hello) = link.next().await? else {
+        return Err(Error::invalid("a monitor's first word is not hello"));
+    };
+    if hello.container != Container::Awaited {
+        let container = hello.container.clone();
+        return Ok((hello, container));
+    }
     loop {
         match link.next().await? {
-            Event::Hello(Hello { container: Container::Awaited, .. }) => {}
-            Event::Hello(hello) => {
-                execs = hello.execs;
-                return Ok((execs, hello.container));
-            }
-            Event::Started(running) => return Ok((execs, Container::Running(running))),
-            Event::StartFailed { .. } => return Ok((execs, Container::Awaited)),
-            Event::Exited(exit) => return Ok((execs, Container::Exited(exit))),
+            Event::Started(running) => return Ok((hello, Container::Running(running))),
+            Event::StartFailed { .. } => return Ok((hello, Container::Awaited)),
+            Event::Exited(exit) => return Ok((hello, Container::Exited(exit))),
             _ => {}
         }
     }

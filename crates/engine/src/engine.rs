@@ -7,6 +7,7 @@ use std::time::Duration;
 use fault::{Error, Result};
 use network::Networks;
 use store::Store;
+use tokio::sync::Semaphore;
 
 use crate::container::Registry;
 use crate::events::Bus;
@@ -32,6 +33,8 @@ struct Parts {
     /// Tells this boot from others.
     boot_id: String,
     sweep_planned: AtomicBool,
+    /// Permits for blocking work.
+    blocking: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -49,6 +52,9 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.0.monitors.close();
         self.0.tasks.end().await;
+        // Blocking work ends by itself and cannot be cut; afterwards nobody uses the store any more.
+        let all = self.0.blocking.clone().acquire_many_owned(BLOCKING_MAX).await;
+        drop(all);
     }
 
     pub fn config(&self) -> &Config {
@@ -110,8 +116,15 @@ impl Engine {
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let permit = self.0.blocking.clone().acquire_owned().await.map_err(broken)?;
         let engine = self.clone();
-        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(broken)?
+        let worked = tokio::task::spawn_blocking(move || {
+            let result = work(&engine);
+            drop(engine);
+            drop(permit);
+            result
+        });
+        worked.await.map_err(broken)?
     }
 }
 
@@ -131,15 +144,19 @@ impl Parts {
             tasks: Tasks::new(),
             boot_id: sys::process::boot_id()?,
             sweep_planned: AtomicBool::new(false),
+            blocking: Arc::new(Semaphore::new(BLOCKING_MAX as usize)),
             config,
         })
     }
 }
 
 /// A blocking piece of work panicked; its own message is in the log.
-fn broken(error: tokio::task::JoinError) -> Error {
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("blocking work broke off").with_source(error)
 }
+
+/// Pieces of blocking work at one time; more only contend for locks of the kernel (LIMITS.md 1g).
+const BLOCKING_MAX: u32 = 32;
 
 /// Deleting trees is slow and slows the file system down for those who create: it waits until a burst is over.
 const SWEEP_DELAY: Duration = Duration::from_secs(2);

@@ -288,7 +288,7 @@ impl Task {
         let Ok(exec) = self.execs.get(id) else { return };
         let tty = exec.config.tty;
         let text = format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: {message}: unknown"
+            "OCI runtime exec failed: exec failed: unable to start container process: {message}"
         );
         match std::mem::replace(&mut exec.phase, Phase::Ended { pid: 0, code }) {
             Phase::Starting(Waiting::Caller(answer)) => {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fault::{Call, Doing, Result};
 use sys::process::{Command, PidFd, Program};
 use tokio::io::{Interest, unix::AsyncFd};
+use tokio::sync::oneshot;
 
 use crate::Engine;
 use crate::link::Link;
@@ -16,22 +17,29 @@ use crate::link::Link;
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pub(crate) link: Link,
-    /// Our child, to be reaped; `None` if an earlier engine started it.
+    /// Also of one that an earlier engine started, if it could be found.
     process: Option<PidFd>,
 }
 
+/// Resolves when a monitor has ended, and with it has let go of the container's cgroup.
+pub(crate) type Ending = oneshot::Receiver<()>;
+
 impl Monitor {
     /// One that an earlier engine started.
-    pub(crate) fn met_again(link: Link) -> Self {
-        Self { link, process: None }
+    pub(crate) fn met_again(link: Link, pid: u32) -> Self {
+        Self { link, process: i32::try_from(pid).ok().and_then(|pid| PidFd::open(pid).ok()) }
     }
 
-    /// Lets go of a monitor whose work is done: closes the connection and reaps it.
-    pub(crate) fn dismiss(self, engine: &Engine) {
+    /// Lets go of a monitor whose work is done: closes the connection, and reaps it if it is our child.
+    pub(crate) fn dismiss(self, engine: &Engine) -> Option<Ending> {
         drop(self.link);
-        if let Some(process) = self.process {
-            engine.tasks().spawn(reap(process));
-        }
+        let process = self.process?;
+        let (ended, ending) = oneshot::channel();
+        engine.tasks().spawn(async move {
+            reap(process).await;
+            drop(ended);
+        });
+        Some(ending)
     }
 }
 
@@ -139,12 +147,19 @@ async fn reap(process: PidFd) {
     let ended = async {
         let watched = watched.call(|| "watching a monitor")?;
         let _ready = watched.readable().await.call(|| "waiting for a monitor")?;
-        watched.get_ref().0.try_wait()
+        watched.get_ref().0.try_wait().map(drop).or_else(strangers)
     };
     if let Err(error) = ended.await {
         tracing::warn!(%error, "monitor not reaped");
     }
 }
+
+/// Another engine's child is reaped by whoever adopted it.
+fn strangers(error: fault::Error) -> Result<()> {
+    if error.errno() == Some(ECHILD) { Ok(()) } else { Err(error) }
+}
+
+const ECHILD: i32 = 10;
 
 #[derive(Debug)]
 struct Watched(PidFd);

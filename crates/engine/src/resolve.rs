@@ -18,7 +18,7 @@ use oci::runtime::{
     Capabilities, ConsoleSize, Device, Linux, Namespace, NamespaceKind, Process, Rlimit, Root, Spec,
 };
 
-pub(crate) use capabilities::{capability_names, for_container as container_capabilities};
+pub(crate) use capabilities::for_container as container_capabilities;
 
 use crate::Record;
 use crate::user::User;
@@ -94,7 +94,7 @@ fn process(record: &Record, user: &User) -> Result<Process> {
 /// A process that is started in a running container.
 pub(crate) fn exec(record: &Record, wanted: &api::exec::Create, user: &User) -> Result<Process> {
     let capabilities = match wanted.privileged {
-        true => runtime::defaults::all_capabilities(),
+        true => capabilities::available().to_vec(),
         false => container_capabilities(&record.host_config)?,
     };
     let own_env = record.config.env.iter().flatten().chain(&wanted.env);

@@ -12,7 +12,7 @@ use sys::fs::OpenHow;
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Supplementary groups, sorted, without repetition.
+    /// Supplementary groups, sorted, without repetition; the first group is among them (CVE-2022-36109).
     pub(crate) groups: Vec<u32>,
     pub(crate) home: PathBuf,
 }
@@ -43,8 +43,9 @@ impl Accounts {
             Some(group) if !group.is_empty() => Vec::new(),
             _ => self.groups_of(account.name),
         };
+        groups.push(gid);
         for name in extra {
-            groups.push(self.extra_group(name)?);
+            groups.push(self.group(name)?);
         }
         groups.sort_unstable();
         groups.dedup();
@@ -58,9 +59,7 @@ impl Accounts {
         match (found, number) {
             (Some(account), _) => Ok(account),
             (None, Some(uid)) => Ok(Account { name: "", uid, gid: 0, home: "/" }),
-            (None, None) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Err(Error::invalid("uids and gids must be in range 0-2147483647"))
-            }
+            (None, None) if is_number(text) => Err(out_of_range()),
             (None, None) => {
                 let words = format!("unable to find user {text}: no matching entries in passwd file");
                 Err(Error::invalid(words))
@@ -72,13 +71,12 @@ impl Accounts {
         let number = parse_id(text);
         let mut groups = self.group.lines().filter_map(Group::parse);
         let found = groups.find(|group| group.name == text || number == Some(group.gid));
-        found.map(|group| group.gid).or(number).ok_or_else(|| {
-            Error::invalid(format!("unable to find group {text}: no matching entries in group file"))
+        found.map(|group| group.gid).or(number).ok_or_else(|| match is_number(text) {
+            true => out_of_range(),
+            false => {
+                Error::invalid(format!("unable to find group {text}: no matching entries in group file"))
+            }
         })
-    }
-
-    fn extra_group(&self, text: &str) -> Result<u32> {
-        self.group(text).map_err(|_| Error::invalid(format!("Unable to find group {text}")))
     }
 
     fn groups_of(&self, name: &str) -> Vec<u32> {
@@ -131,6 +129,15 @@ fn parse_id(text: &str) -> Option<u32> {
     text.parse().ok().filter(|id| *id <= i32::MAX as u32)
 }
 
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn out_of_range() -> Error {
+    Error::invalid("uids and gids must be in range 0-2147483647")
+}
+
 /// A file beneath the root; links are followed inside it. What is no regular file counts as missing.
 fn file(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     let how = OpenHow { nonblock: true, ..OpenHow::READ };
@@ -170,20 +177,20 @@ mod tests {
         };
         check("", 0, 0, &[0, 1], "/root");
         check("root", 0, 0, &[0, 1], "/root");
-        check("www", 33, 34, &[1, 29], "/var/www");
-        check("33", 33, 34, &[1, 29], "/var/www");
-        check("www:bin", 33, 1, &[], "/var/www");
-        check("www:77", 33, 77, &[], "/var/www");
-        check("1000", 1000, 0, &[], "/");
-        check("1000:1000", 1000, 1000, &[], "/");
-        check(":34", 0, 34, &[], "/root");
-        check("nohome", 7, 7, &[], "/");
+        check("www", 33, 34, &[1, 29, 34], "/var/www");
+        check("33", 33, 34, &[1, 29, 34], "/var/www");
+        check("www:bin", 33, 1, &[1], "/var/www");
+        check("www:77", 33, 77, &[77], "/var/www");
+        check("1000", 1000, 0, &[0], "/");
+        check("1000:1000", 1000, 1000, &[1000], "/");
+        check(":34", 0, 34, &[34], "/root");
+        check("nohome", 7, 7, &[7], "/");
     }
 
     #[test]
     fn groups_are_added() {
         let user = accounts().resolve("1000", &["audio".into(), "5".into(), "29".into()]).unwrap();
-        assert_eq!(user.groups, [5, 29]);
+        assert_eq!(user.groups, [0, 5, 29]);
     }
 
     #[test]
@@ -191,14 +198,16 @@ mod tests {
         let words = |text: &str, extra: &[String]| accounts().resolve(text, extra).unwrap_err().to_string();
         assert_eq!(words("foo", &[]), "unable to find user foo: no matching entries in passwd file");
         assert_eq!(words("www:foo", &[]), "unable to find group foo: no matching entries in group file");
-        assert_eq!(words("www", &["foo".into()]), "Unable to find group foo");
-        assert_eq!(words("4294967295", &[]), "uids and gids must be in range 0-2147483647");
+        assert_eq!(words("www", &["foo".into()]), "unable to find group foo: no matching entries in group file");
+        for number in ["4294967295", "-5", "0:-5"] {
+            assert_eq!(words(number, &[]), "uids and gids must be in range 0-2147483647");
+        }
     }
 
     #[test]
     fn an_empty_root_has_only_numbers() {
         let nobody = Accounts::default();
-        assert_eq!(nobody.resolve("", &[]).unwrap(), User { home: "/".into(), ..User::default() });
+        assert_eq!(nobody.resolve("", &[]).unwrap(), User { groups: vec![0], home: "/".into(), ..User::default() });
         assert!(nobody.resolve("www", &[]).is_err());
     }
 

@@ -79,7 +79,8 @@ fn half_made_and_half_removed_containers_are_gone() {
         let folder = house.path().join("data/containers");
         std::fs::rename(folder.join(&id), folder.join(format!("removing-{id}"))).unwrap();
         let other = house.create("{}").await;
-        std::fs::rename(folder.join(&other).join("record.json"), folder.join(&other).join("creating.json")).unwrap();
+        std::fs::rename(folder.join(&other).join("record.json"), folder.join(&other).join("creating.json"))
+            .unwrap();
         let house = house.reopen().await;
         assert!(house.engine.containers().all().is_empty());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);

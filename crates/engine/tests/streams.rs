@@ -81,7 +81,7 @@ fn an_exec_of_nothing_is_told_in_the_stream_and_as_an_error_when_detached() {
         let engine = &house.engine;
         let wanted = Create { cmd: vec!["foo".into()], attach_stdout: true, ..Create::default() };
         let text = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"foo\": \
-                    executable file not found in $PATH: unknown";
+                    executable file not found in $PATH";
         let exec = exec::create(engine, &id, wanted.clone()).await.unwrap();
         let mut stream = exec::start(engine, &exec, Start::default()).await.unwrap().unwrap();
         assert_eq!(read_all(&mut stream).await, format!("{text}\r\n"));

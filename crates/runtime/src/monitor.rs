@@ -195,7 +195,10 @@ impl Monitor {
         let mut connection = Connection::new(id, socket)?;
         connection.send(&Event::Hello(self.hello()));
         connection.settle(&self.poll)?;
-        self.connections.insert(id, connection);
+        // A peer that is gone already would never wake us.
+        if !connection.is_closed() {
+            self.connections.insert(id, connection);
+        }
         self.is_settled |= self.exit.is_some();
         Ok(())
     }

@@ -16,7 +16,7 @@ impl Task {
     /// The monitor told that the process ended.
     pub(super) async fn exited(&mut self, exit: Exit) {
         if let Some(monitor) = self.monitor.take() {
-            monitor.dismiss(&self.engine);
+            self.leaving = monitor.dismiss(&self.engine);
         }
         self.forget_answers();
         let ran_for = self.of_view(|view| seconds_between(&view.record.state.started_at, &exit.finished_at));

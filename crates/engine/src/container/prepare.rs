@@ -266,12 +266,7 @@ fn located(engine: &Engine, record: &Record) -> Result<Record> {
 }
 
 /// Detached clones of everything that is bound, made here, in the host's mount namespace.
-fn sources(
-    spec: &Spec,
-    record: &Record,
-    peers: Peers,
-    fds: &mut Fds,
-) -> Result<Vec<MountFd>> {
+fn sources(spec: &Spec, record: &Record, peers: Peers, fds: &mut Fds) -> Result<Vec<MountFd>> {
     let binds = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == "bind");
     binds
         .map(|(index, mount)| {

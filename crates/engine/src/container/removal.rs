@@ -1,13 +1,12 @@
 //! A removal: the folder is renamed first, which is the point of no return, then everything goes.
 
 use api::container::Remove;
-use api::events::Type;
 use fault::Result;
 
 use super::task::{Answer, Task, tell};
 use crate::record::MountKind;
 use crate::state::Action;
-use crate::{ContainerId, Engine, Record, Status};
+use crate::{Engine, Record, Status};
 
 /// A wish to be removed.
 #[derive(Debug)]
@@ -110,13 +109,6 @@ pub(crate) fn remove_volumes(engine: &Engine, record: &Record) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Tells that the lost half of a removal was done by a later engine.
-pub(crate) fn tell_destroyed(engine: &Engine, id: &ContainerId, record: &Record) {
-    let attributes = [("image", &record.config.image), ("name", &record.name)];
-    let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
-    engine.events().publish(Type::Container, "destroy", id.as_str(), attributes);
 }
 
 /// Marks a removal that takes the anonymous volumes along.

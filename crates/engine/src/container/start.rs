@@ -1,6 +1,7 @@
 //! A start, from the stored intent to the running process, and its way back when it fails.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use fault::{Error, Kind, Result};
 use runtime::protocol::{Event, Request, Running};
@@ -49,12 +50,16 @@ impl Task {
         };
         match started {
             Ok(_) => self.monitor = Some(monitor),
-            Err(_) => monitor.dismiss(&self.engine),
+            Err(_) => self.leaving = monitor.dismiss(&self.engine),
         }
         started
     }
 
     async fn hand_over(&mut self, monitor: &mut Monitor, prepared: Prepared) -> Result<Running, Failure> {
+        // The last run's monitor removes the cgroup, which has the same name as ours.
+        if let Some(leaving) = self.leaving.take() {
+            drop(tokio::time::timeout(LEAVE_PATIENCE, leaving).await);
+        }
         let Prepared { mut start, mut fds, rootfs, endpoint } = prepared;
         self.rootfs = rootfs;
         self.edit(|view| view.endpoint = endpoint);
@@ -128,6 +133,9 @@ impl Task {
     }
 }
 
+/// A monitor ends right after its container, unless a client of the last run still has output to read.
+const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Why a start failed, and the code that a shell would give.
 #[derive(Debug)]
 struct Failure {
@@ -156,7 +164,7 @@ async fn answer(monitor: &mut Monitor) -> Result<Running, Failure> {
 fn refused(message: &str, exit_code: i32) -> Failure {
     let text = format!(
         "failed to create task for container: failed to create shim task: OCI runtime create failed: \
-         runc create failed: unable to start container process: error during container init: {message}: unknown"
+         runc create failed: unable to start container process: error during container init: {message}"
     );
     let kind = if matches!(exit_code, 126 | 127) { Kind::Invalid } else { Kind::Internal };
     Failure { error: Error::new(kind, text), exit_code }

@@ -25,7 +25,7 @@ use super::stop::{self, Stopping};
 use super::view::View;
 use super::{exit, removal};
 use crate::exec::{self, Execs};
-use crate::monitors::Monitor;
+use crate::monitors::{Ending, Monitor};
 use crate::restart::Backoff;
 use crate::state::{Action, Edge, Subject, transition};
 use crate::{ContainerId, Engine, Record};
@@ -74,6 +74,8 @@ pub(crate) struct Task {
     commands: mpsc::Receiver<Command>,
     /// While a process runs.
     pub(crate) monitor: Option<Monitor>,
+    /// The monitor of the last run, until it has ended.
+    pub(super) leaving: Option<Ending>,
     /// Kept past the exit: an upper folder must not be mounted twice, and unmounting is slow.
     pub(super) rootfs: Option<OwnedFd>,
     /// Clients that attached before the start.
@@ -106,6 +108,7 @@ pub(crate) fn spawn(
         view,
         commands: orders,
         monitor,
+        leaving: None,
         rootfs: None,
         joiners: Vec::new(),
         answers: HashMap::new(),

@@ -296,8 +296,7 @@ fn runtime(host: &HostConfig) -> Result<()> {
 }
 
 fn capabilities(host: &HostConfig) -> Result<()> {
-    let named = host.cap_add.iter().chain(&host.cap_drop).flatten();
-    crate::resolve::capability_names(named).map(drop)
+    crate::resolve::container_capabilities(host).map(drop)
 }
 
 /// What the API carries and this version does not do is refused, never ignored.

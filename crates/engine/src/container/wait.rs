@@ -37,7 +37,8 @@ fn holds(view: &View, condition: WaitCondition, exits_before: u64) -> bool {
 
 fn answer(view: &View) -> WaitAnswer {
     let state = &view.record.state;
-    let failed = !state.error.is_empty() && view.exits == 0;
+    // A removal clears the error, so that clients of `run --rm` tell a failed start once.
+    let failed = !state.error.is_empty() && view.exits == 0 && !view.gone;
     WaitAnswer {
         status_code: state.exit_code.into(),
         error: failed.then(|| WaitError { message: state.error.clone() }),

@@ -37,9 +37,6 @@ fn default_mounts(record: &Record, own: &BTreeSet<&Path>) -> Vec<Mount> {
         .filter(|mount| !replaced(mount))
         .filter_map(|mount| match mount.destination.to_str() {
             Some("/dev/shm") => shared_memory(record, mount),
-            Some("/dev/mqueue") if host.ipc_mode == "host" => {
-                Some(bind("/dev/mqueue".into(), mount.destination, &["bind", "nosuid", "noexec", "nodev"]))
-            }
             _ => Some(mount),
         })
         .collect()
@@ -97,7 +94,9 @@ fn mount(own: &record::Mount) -> Mount {
     if own.read_only {
         options.push("ro");
     }
-    bind(own.source.join(&own.subpath), own.destination.clone(), &options)
+    // Joining nothing would add a slash, which no file has.
+    let source = if own.subpath.is_empty() { own.source.clone() } else { own.source.join(&own.subpath) };
+    bind(source, own.destination.clone(), &options)
 }
 
 fn bind(source: PathBuf, destination: PathBuf, options: &[&str]) -> Mount {

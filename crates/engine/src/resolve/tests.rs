@@ -103,7 +103,7 @@ fn a_privileged_container_on_the_host() {
     );
     let mut spec = spec.unwrap();
     let sets = spec.process.as_mut().unwrap().capabilities.take().unwrap();
-    assert_eq!(sets.effective, runtime::defaults::all_capabilities());
+    assert_eq!(sets.effective, capabilities::available());
     insta::assert_json_snapshot!(spec);
 }
 
@@ -147,5 +147,5 @@ fn an_exec_has_the_container_s_ways() {
     assert!(process.env.contains(&"A=2".to_owned()) && process.env.contains(&"TERM=xterm".to_owned()));
     let privileged = api::exec::Create { privileged: true, ..wanted };
     let sets = exec(&record, &privileged, &User::default()).unwrap().capabilities.unwrap();
-    assert_eq!(sets.bounding, runtime::defaults::all_capabilities());
+    assert_eq!(sets.bounding, capabilities::available());
 }
