@@ -69,6 +69,7 @@ impl Transcript {
 /// Makes ids, times, sizes in padding and program names alike.
 pub fn alike(line: &str) -> String {
     let line = line.replace("kogge:", "docker:").replace("'kogge ", "'docker ");
+    let line = without_durations(&line);
     let mut out = String::new();
     let mut word = String::new();
     for character in line.chars().chain(std::iter::once('\n')) {
@@ -87,6 +88,22 @@ pub fn alike(line: &str) -> String {
         out.pop();
     }
     out
+}
+
+/// `Less than a second` and `3 seconds` depend on how fast the session went.
+fn without_durations(line: &str) -> String {
+    let line = line.replace("Less than a second", "<duration>");
+    let mut words: Vec<&str> = Vec::new();
+    for word in line.split(' ') {
+        let counted = words.last().is_some_and(|before| before.parse::<u32>().is_ok());
+        if word.starts_with("second") && counted {
+            words.pop();
+            words.push("<duration>");
+        } else {
+            words.push(word);
+        }
+    }
+    words.join(" ")
 }
 
 fn alike_word(word: &str) -> String {
@@ -114,5 +131,6 @@ mod tests {
         );
         assert_eq!(alike("kogge: no such thing"), "docker: no such thing");
         assert_eq!(alike("deadbeef"), "deadbeef");
+        assert_eq!(alike("Up 1 second  x"), alike("Up Less than a second  x"));
     }
 }
