@@ -29,7 +29,7 @@ use crate::{ContainerId, Engine, Record};
 use plan::{Fate, Folder, Run, Then};
 
 pub(crate) async fn converge(engine: &Engine) -> Result<()> {
-    let found = engine.blocking(|engine| look(engine)).await.doing(|| "reading containers")?;
+    let found = engine.blocking(look).await.doing(|| "reading containers")?;
     let mut fates = Vec::new();
     for (id, folder) in found {
         let (run, met) = run_of(engine, &id, &folder).await?;

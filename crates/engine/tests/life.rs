@@ -87,10 +87,7 @@ fn what_cannot_be_executed_is_told_as_docker_tells_it() {
             (127, Kind::Invalid, format!("{prefix}\"/foo\": stat /foo: no such file or directory"))
         );
         let denied = failed("/bin/noexec").await;
-        assert_eq!(
-            denied,
-            (126, Kind::Invalid, format!("{prefix}\"/bin/noexec\": permission denied"))
-        );
+        assert_eq!(denied, (126, Kind::Invalid, format!("{prefix}\"/bin/noexec\": permission denied")));
         let user = house.create(r#"{"Cmd":["id"],"User":"foo"}"#).await;
         let error = container::start(&house.engine, &user).await.unwrap_err();
         assert_eq!(error.to_string(), "unable to find user foo: no matching entries in passwd file");

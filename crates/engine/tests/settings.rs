@@ -60,7 +60,11 @@ fn limits_and_rights() {
             "yes\n"
         );
         assert_eq!(
-            run("{}", "cat /proc/timer_list 2>/dev/null | wc -c; test -w /proc/sys/kernel/hostname || echo no").await,
+            run(
+                "{}",
+                "cat /proc/timer_list 2>/dev/null | wc -c; test -w /proc/sys/kernel/hostname || echo no"
+            )
+            .await,
             "0\nno\n"
         );
         assert_eq!(

@@ -128,8 +128,7 @@ async fn pump(client: UnixStream, process: UnixStream, keys: Keys) -> Left {
 async fn watch(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, keys: Keys) -> Left {
     let mut seen = Seen { keys, matched: 0 };
     let mut buffer = [0; BUFFER_LEN];
-    loop {
-        let Ok(len @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(len @ 1..) = from.read(&mut buffer).await {
         let (pass, detached) = seen.filter(&buffer[..len]);
         if to.write_all(&pass).await.is_err() {
             return Left::Ended;

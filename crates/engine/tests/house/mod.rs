@@ -1,5 +1,10 @@
 //! A whole engine in a folder and a network namespace of its own, with one image: a static busybox.
-#![allow(dead_code, unreachable_pub, reason = "every test program uses another part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code, of which every program uses another part"
+)]
 
 use std::future::Future;
 use std::io::Cursor;

@@ -119,6 +119,11 @@ fn what_is_not_there_is_told_in_dockers_words() {
             (error.kind(), error.to_string().as_str()),
             (Kind::Invalid, "extraction point is not a directory")
         );
+        for path in ["/etc/passwd/x", "/etc/passwd/"] {
+            let error = archive::stat(engine, "web", path).await.unwrap_err();
+            assert!(error.to_string().ends_with(": not a directory"), "{error}");
+            assert_eq!(error.kind(), Kind::Invalid);
+        }
         let error = archive::stat(engine, "nobody", "/").await.unwrap_err();
         assert_eq!(error.to_string(), "No such container: nobody");
     });
