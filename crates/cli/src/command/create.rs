@@ -203,10 +203,10 @@ mod tests {
         let check = |text: &str, code: u8| {
             assert_eq!(refused(&Error::internal(text.to_owned()), "run").code, code, "{text}");
         };
-        check("exec: \"x\": executable file not found in $PATH: unknown", 127);
-        check("exec: \"/x\": stat /x: no such file or directory: unknown", 127);
-        check("exec: \"/etc\": permission denied: unknown", 126);
-        check("exec: \"/etc\": is a directory: unknown", 126);
+        check("exec: \"x\": executable file not found in $PATH", 127);
+        check("exec: \"/x\": stat /x: no such file or directory", 127);
+        check("exec: \"/etc\": permission denied", 126);
+        check("exec: \"/etc\": is a directory", 126);
         check("Conflict. The container name \"/x\" is already in use", 125);
     }
 

@@ -260,6 +260,10 @@ const IMAGE_SKELETON: Skeleton = &[
     ("Created", "\"\""),
     ("Variant", "\"\""),
     ("OsVersion", "\"\""),
+    (
+        "Config",
+        "~User,ExposedPorts,Env,Entrypoint,Cmd,Volumes,WorkingDir,Labels,StopSignal,Healthcheck,OnBuild,Shell",
+    ),
     ("Config.User", "\"\""),
     ("Config.ExposedPorts", "{}"),
     ("Config.Env", "[]"),

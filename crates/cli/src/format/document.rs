@@ -12,7 +12,8 @@ use gotmpl::Value;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Fields that templates may ask for although the daemon leaves them out: path and JSON, or `=Name` for what stands under
-/// another name beside it.
+/// another name beside it. `~A,B` says instead that the client's own type has these fields in this order and writes none
+/// that is empty.
 pub(crate) type Skeleton = &'static [(&'static str, &'static str)];
 
 /// What an object held, by its address: the values live as long as the document.
@@ -41,9 +42,12 @@ impl Document {
         let broken = |error| Error::internal(format!("unable to read inspect data: {error}"));
         let mut tree: Tree = serde_json::from_slice(json).map_err(broken)?;
         for (path, value) in skeleton {
-            match value.strip_prefix('=') {
-                Some(sibling) => tree.alias(path, sibling),
-                None => tree.add(path, &serde_json::from_str(value).map_err(broken)?),
+            if let Some(sibling) = value.strip_prefix('=') {
+                tree.alias(path, sibling);
+            } else if let Some(order) = value.strip_prefix('~') {
+                tree.recast(path, order);
+            } else {
+                tree.add(path, &serde_json::from_str(value).map_err(broken)?);
             }
         }
         let mut objects = HashMap::new();
@@ -87,6 +91,30 @@ impl Tree {
                     fields.push((path.into(), value, false));
                 }
             }
+        }
+    }
+
+    /// The object at the field `key` as a client's type writes it.
+    fn recast(&mut self, key: &str, order: &str) {
+        let Self::Object(fields) = self else { return };
+        let Some((_, Self::Object(inner), _)) = fields.iter_mut().find(|(name, ..)| &**name == key) else {
+            return;
+        };
+        for (_, value, sent) in inner.iter_mut() {
+            *sent &= !value.is_empty();
+        }
+        let place = |name: &str| order.split(',').position(|known| known == name).unwrap_or(usize::MAX);
+        inner.sort_by_key(|(name, ..)| place(name));
+    }
+
+    /// What Go's `omitempty` leaves out.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(Value::Nil | Value::Bool(false) | Value::Int(0)) => true,
+            Self::Plain(Value::String(text)) => text.is_empty(),
+            Self::Plain(_) => false,
+            Self::List(items) => items.is_empty(),
+            Self::Object(fields) => fields.is_empty(),
         }
     }
 

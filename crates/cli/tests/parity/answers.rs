@@ -129,7 +129,7 @@ fn start(id: &str) -> Answer {
         b'8' => "exec: \"/etc\": permission denied",
         _ => return Answer::Empty(204),
     };
-    fail(400, &format!("failed to create task for container: {why}: unknown"))
+    fail(400, &format!("failed to create task for container: {why}"))
 }
 
 fn pull(request: &Request) -> Answer {
