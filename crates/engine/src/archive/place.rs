@@ -103,7 +103,7 @@ impl View {
         }
         let place = self.at(reached);
         if last == Last::Folder && !place.stat()?.is_dir() {
-            return Err(Error::invalid(format!("{}: not a directory", path.display())));
+            return Err(not_a_folder(path));
         }
         Ok(place)
     }
@@ -130,9 +130,16 @@ fn ensure_folder(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
 fn target(place: &Place<'_>, missing: Missing) -> Result<Option<PathBuf>> {
     let file = match place.open() {
         Err(error) if error.kind() == Kind::NotFound && missing == Missing::Kept => return Ok(None),
+        Err(error) if sys::fs::is_nowhere(&error) && error.kind() != Kind::NotFound => {
+            return Err(not_a_folder(&place.path));
+        }
         file => file?,
     };
     if sys::fs::fstat(&file)?.is_symlink() { sys::fs::read_link_at(&file, "").map(Some) } else { Ok(None) }
+}
+
+fn not_a_folder(path: &Path) -> Error {
+    Error::invalid(format!("lstat {}: not a directory", path.display()))
 }
 
 fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
