@@ -1,9 +1,12 @@
 //! A client program pointed at a daemon's socket, and what it printed.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 /// `docker` or `kogge`, with the socket it speaks to.
 #[derive(Clone, Debug)]
@@ -101,6 +104,41 @@ impl Client {
         let output = self.run_with(arguments, input);
         assert_eq!(output.code, 0, "{} {}\n{}{}", self.name(), words.join(" "), output.stdout, output.stderr);
         output.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// Asks the API itself, for what no command tells.
+    ///
+    /// # Panics
+    /// If the daemon does not answer, or refuses.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "")
+    }
+
+    /// The same with a document.
+    ///
+    /// # Panics
+    /// If the daemon does not answer, or refuses.
+    #[track_caller]
+    pub fn post(&self, path: &str, document: &Value) -> Value {
+        self.ask("POST", path, &document.to_string())
+    }
+
+    #[track_caller]
+    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
+        let mut socket = UnixStream::connect(&self.socket).expect("the daemon listens");
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("the daemon listens");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("the daemon answers");
+        assert_eq!(answer.get(9..10), Some("2"), "{method} {path}: {answer}");
+        let (_, document) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        serde_json::from_str(document).unwrap_or(Value::Null)
     }
 }
 

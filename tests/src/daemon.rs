@@ -1,6 +1,6 @@
 //! A host of its own for a daemon: network namespace, folders in memory, cgroup parent; and the daemon in it.
 //!
-//! Everything is taken away when the host is dropped, also when the test fails.
+//! Everything is taken away when the host is dropped, also when the test fails: daemons, monitors, containers, cgroups.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::Client;
+use crate::{Client, remains};
 
 /// A network namespace held open by a process, and folders for a daemon.
 #[derive(Debug)]
@@ -66,6 +66,15 @@ impl Host {
         &self.cgroup
     }
 
+    /// Daemons and monitors: what lives in the host's network namespace, but for the process that holds it open.
+    pub fn processes(&self) -> Vec<i32> {
+        let holder = self.holder.id();
+        let namespace = std::fs::read_link(format!("/proc/{holder}/ns/net")).expect("the holder lives");
+        let mut pids = remains::in_netns(&namespace);
+        pids.retain(|pid| u32::try_from(*pid) != Ok(holder));
+        pids
+    }
+
     /// A program in the host's network namespace.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
@@ -107,6 +116,20 @@ impl Host {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("kogged.log"));
         let log = log.expect("the folder is ours");
+        let mut command = self.kogged();
+        command
+            .args(flags)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log);
+        let mut daemon = Daemon { host: self, process: command.spawn().expect("kogged starts") };
+        daemon.wait_until_it_answers();
+        daemon
+    }
+
+    /// `kogged` with this host's settings.
+    fn kogged(&self) -> Command {
         let mut command = self.command(&program("kogged").to_string_lossy(), &[]);
         command
             .args(["--host", &format!("unix://{}", self.socket().display())])
@@ -116,15 +139,17 @@ impl Host {
             .arg(self.folder().join("run"))
             .arg("--pidfile")
             .arg(self.folder().join("kogged.pid"))
-            .args(["--cgroup-parent", &self.cgroup])
-            .args(flags)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log);
-        let mut daemon = Daemon { host: self, process: command.spawn().expect("kogged starts") };
-        daemon.wait_until_it_answers();
-        daemon
+            .args(["--cgroup-parent", &self.cgroup]);
+        command
+    }
+
+    /// Takes away what the daemons of this host have made of the kernel.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn teardown(&self) {
+        let output = self.kogged().arg("teardown").output().expect("kogged starts");
+        assert!(output.status.success(), "teardown: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What the daemons on this host wrote.
@@ -136,6 +161,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // Errors here would hide the test's own failure.
+        remains::end(&self.processes(), &self.cgroup);
         drop(self.holder.kill());
         drop(self.holder.wait());
     }
@@ -164,6 +190,17 @@ impl Daemon<'_> {
         self.process.wait().expect("it is our child");
     }
 
+    /// SIGTERM: it ends in peace, and says so by its code. Containers live on.
+    ///
+    /// # Panics
+    /// If it cannot be waited for, or fails.
+    pub fn end(mut self) {
+        let pid = i32::try_from(self.pid()).expect("process numbers are below 2^22");
+        sys::process::kill(pid, SIGTERM).expect("it is our child");
+        let status = self.process.wait().expect("it is our child");
+        assert!(status.success(), "kogged ended with {status}\n{}", self.host.log());
+    }
+
     /// Has it not ended by itself, at a crash point?
     ///
     /// # Panics
@@ -180,7 +217,7 @@ impl Daemon<'_> {
         self.process.wait().expect("it is our child");
     }
 
-    /// Removes all containers and volumes, and ends the daemon in peace.
+    /// Removes all containers and their volumes.
     pub fn clear(&self) {
         let client = self.own();
         let listed = client.run(&["ps", "-aq"]).stdout;
@@ -218,6 +255,9 @@ impl Drop for Daemon<'_> {
         }
     }
 }
+
+/// signal(7)
+const SIGTERM: i32 = 15;
 
 /// One of the project's programs: in the folder that KOGGE_BIN names, else beside the running test.
 pub fn program(name: &str) -> PathBuf {

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod daemon;
 pub mod image;
+pub mod remains;
 pub mod transcript;
 
 pub use client::{Client, Output};

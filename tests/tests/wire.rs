@@ -188,7 +188,7 @@ fn a_program_that_is_missing_is_told_in_the_stream_and_a_missing_exec_by_the_sta
     assert!(head(&mut stream).starts_with("HTTP/1.1 200 OK"));
     assert_eq!(
         unframed(&rest_bytes(&mut stream), 1),
-        "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH: unknown\r\n"
+        "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH\r\n"
     );
     assert_eq!(wire.get(&format!("/exec/{exec}/json"))["ExitCode"], 127);
     assert_eq!(

@@ -46,7 +46,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
 async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedFd>) -> Result<()> {
     let mut signals = Signals::open()?;
     make_folders(settings)?;
-    let _alone = lock(&settings.data_root)?;
+    let _alone = lock(&settings.data_root).await?;
     let _pid_file = PidFile::write(&settings.pid_file)?;
     let mut listeners = Vec::new();
     for host in settings.hosts() {
@@ -82,11 +82,16 @@ pub(crate) fn make_folders(settings: &Settings) -> Result<()> {
     sys::fs::create_dir_all(&settings.exec_root, 0o700)
 }
 
-/// One daemon a data root. The lock dies with its process.
-fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
-    sys::fs::Lock::try_acquire(lock_file(data_root))?.ok_or_else(|| {
-        Error::conflict(format!("another daemon is running on the data root {}", data_root.display()))
-    })
+/// One daemon a data root. The lock dies with its process, and a moment later with children that this process was just
+/// starting when it was killed: until they have executed their program they share its descriptors.
+async fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Some(lock) = sys::fs::Lock::try_acquire(lock_file(data_root))? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(Error::conflict(format!("another daemon is running on the data root {}", data_root.display())))
 }
 
 pub(crate) fn lock_file(data_root: &Path) -> PathBuf {
@@ -169,6 +174,10 @@ impl Signals {
         }
     }
 }
+
+/// Half a second: much longer than an exec takes, and soon enough to hear of a daemon that really runs.
+const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Two threads are enough to copy bytes and wait; blocking work has its own.
 const WORKERS: usize = 2;

@@ -28,6 +28,7 @@ mod show;
 mod signal;
 mod start;
 mod status;
+mod still;
 mod stop;
 mod validate;
 mod view;
@@ -39,6 +40,7 @@ pub(crate) use create::undo as undo_create;
 pub(crate) use exit::{KILLED, apply as apply_exit, kill_cgroup, read_exit, settle};
 pub use registry::{Container, Registry};
 pub(crate) use removal::finish as finish_removal;
+pub(crate) use still::{is_frozen, while_still};
 pub use view::View;
 
 pub(crate) use signal::parse as parse_signal;

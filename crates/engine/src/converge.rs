@@ -37,6 +37,8 @@ pub(crate) async fn converge(engine: &Engine) -> Result<()> {
         fates.push((id, plan::fate(folder, run, engine.boot_id(), &now), met));
     }
     free_the_rest(engine, &fates).await?;
+    // Whoever lives is known before anything is removed: an anonymous volume may have another user.
+    fates.sort_by_key(|(_, fate, _)| fate.is_removal());
     let mut follow_ups = Vec::new();
     for (id, fate, met) in fates {
         follow_ups.extend(apply(engine, id, fate, met).await?);
@@ -90,8 +92,9 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
     if let Some((met, state)) = meet(engine, id).await {
         return Ok(match state {
             Container::Running(running) => {
-                let paused =
-                    engine.blocking(move |_| Cgroup::at(&cgroup)?.is_frozen()).await.unwrap_or(false);
+                let id = id.clone();
+                let frozen = move |engine: &Engine| container::is_frozen(engine, &id, &Cgroup::at(&cgroup)?);
+                let paused = engine.blocking(frozen).await.unwrap_or(false);
                 (Run::Alive { running, paused }, Some(met))
             }
             Container::Exited(exit) => (Run::Ended(exit), None),

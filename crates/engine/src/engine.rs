@@ -45,6 +45,8 @@ impl Engine {
         let engine = Self(Arc::new(opened.map_err(broken)??));
         converge::converge(&engine).await?;
         engine.0.monitors.prepare(&engine);
+        // What an earlier engine did not come to delete.
+        engine.sweep_soon();
         Ok(engine)
     }
 

@@ -44,6 +44,13 @@ pub(super) enum Fate {
     },
 }
 
+impl Fate {
+    /// It is no container, or no longer.
+    pub(super) fn is_removal(&self) -> bool {
+        matches!(self, Self::UndoCreate(_) | Self::FinishRemoval(_))
+    }
+}
+
 /// What follows for one that does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {

@@ -58,10 +58,6 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
     let view = container.view();
     let config = merged(&view, &wanted)?;
     let reference = reference(&wanted)?;
-    let paused = wanted.pause && view.record.state.status == crate::Status::Running;
-    if paused {
-        container::pause(engine, container.id.as_str()).await?;
-    }
     let commit = store::Commit {
         config,
         author: Some(wanted.author).filter(|author| !author.is_empty()),
@@ -71,12 +67,11 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
         reference: reference.clone(),
     };
     let key = container.id.to_string();
-    let made =
-        engine.blocking(move |engine| engine.store().commit(&engine.store().snapshot(&key)?, &commit)).await;
-    if paused {
-        container::unpause(engine, container.id.as_str()).await?;
-    }
-    let id = made?;
+    let make = move |engine: &Engine| engine.store().commit(&engine.store().snapshot(&key)?, &commit);
+    let id = match wanted.pause && view.record.state.status == crate::Status::Running {
+        true => container::while_still(engine, container.id.clone(), make).await?,
+        false => engine.blocking(make).await?,
+    };
     tell_commit(engine, &view, &id, reference.as_ref());
     Ok(id.to_string())
 }
