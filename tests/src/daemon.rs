@@ -229,7 +229,8 @@ impl Daemon<'_> {
     fn wait_until_it_answers(&mut self) {
         let socket = self.host.socket();
         loop {
-            if UnixStream::connect(&socket).is_ok() {
+            // A child that a killed daemon was just starting may hold its socket open for another moment.
+            if UnixStream::connect(&socket).is_ok_and(|stream| listener(&stream) == Some(self.pid())) {
                 return;
             }
             if let Some(status) = self.process.try_wait().expect("it is our child") {
@@ -254,6 +255,11 @@ impl Drop for Daemon<'_> {
             drop(self.process.wait());
         }
     }
+}
+
+/// The process that listens at the other end.
+fn listener(stream: &UnixStream) -> Option<u32> {
+    sys::socket::peer(stream).ok().and_then(|peer| u32::try_from(peer.pid).ok())
 }
 
 /// signal(7)

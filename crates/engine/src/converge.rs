@@ -157,7 +157,8 @@ async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>
     let alive: Vec<ContainerId> = running(fates).map(|(id, _)| id.clone()).collect();
     let netns: Vec<(ContainerId, i32)> =
         running(fates).map(|(id, record)| (id.clone(), record.state.pid)).collect();
-    let known: BTreeSet<ContainerId> = fates.iter().map(|(id, ..)| id.clone()).collect();
+    let lasting = fates.iter().filter(|(_, fate, _)| !fate.is_removal());
+    let known: BTreeSet<ContainerId> = lasting.map(|(id, ..)| id.clone()).collect();
     stop_strangers(engine, &known).await?;
     engine
         .blocking(move |engine| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fixtures::{Daemon, Host};
+use fixtures::{Daemon, Host, remains};
 
 use crate::witness::{self, Witness};
 use crate::{dirt, left, plan};
@@ -68,7 +68,7 @@ impl Scene {
     fn dies_at_a_start(&self, point: &str) -> bool {
         dirt::make(&self.host);
         let mut dying = self.host.start_with(&[], &[("KOGGE_CRASH", point)]);
-        let died = !dying.is_alive() || fixtures::remains::comes_true(|| !dying.is_alive());
+        let died = remains::comes_true(|| !dying.is_alive());
         dying.kill();
         self.is_well(self.host.start());
         died
@@ -93,7 +93,7 @@ impl Scene {
 fn dies_on_a_fresh_host(point: &str) -> bool {
     let host = Host::new();
     let mut dying = host.start_with(&[], &[("KOGGE_CRASH", point)]);
-    let died = !dying.is_alive();
+    let died = remains::comes_true(|| !dying.is_alive());
     dying.kill();
     let daemon = host.start();
     witness::image(&daemon.own());
