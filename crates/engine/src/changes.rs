@@ -15,23 +15,27 @@ use words::{Command, command, list, pairs};
 
 /// Applies all changes, in order.
 pub(crate) fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
+    let mut own_command = false;
     // The client may send several instructions as one text with line ends.
     for line in
         changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|line| !line.is_empty())
     {
-        apply_one(config, line)?;
+        let command = config.cmd.clone();
+        own_command |= apply_one(config, line)? == "CMD";
+        // An entrypoint takes away the image's command, not the one that came with it.
+        if own_command && config.cmd.is_none() {
+            config.cmd = command;
+        }
     }
     Ok(())
 }
 
-fn apply_one(config: &mut Config, line: &str) -> Result<()> {
+/// Which instruction it was.
+fn apply_one(config: &mut Config, line: &str) -> Result<&'static str> {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let (name, rest) = (name.to_ascii_uppercase(), rest.trim());
-    let Some((_, change)) = CHANGES.iter().find(|(known, _)| *known == name) else {
-        return Err(match INSTRUCTIONS.contains(&name.as_str()) {
-            true => Error::invalid(format!("{} is not a valid change command", name.to_ascii_lowercase())),
-            false => Error::invalid(format!("dockerfile parse error on line 1: unknown instruction: {name}")),
-        });
+    let Some((known, change)) = CHANGES.iter().find(|(known, _)| *known == name) else {
+        return Err(Error::invalid(format!("{name} is not a valid change command")));
     };
     if rest.is_empty() {
         let wants = if matches!(name.as_str(), "ENV" | "LABEL" | "EXPOSE" | "VOLUME") {
@@ -41,7 +45,8 @@ fn apply_one(config: &mut Config, line: &str) -> Result<()> {
         };
         return Err(Error::invalid(format!("{name} requires {wants} one argument")));
     }
-    change(config, rest)
+    change(config, rest)?;
+    Ok(known)
 }
 
 type Change = fn(&mut Config, &str) -> Result<()>;
@@ -60,9 +65,6 @@ const CHANGES: &[(&str, Change)] = &[
     ("VOLUME", volume),
     ("WORKDIR", workdir),
 ];
-
-/// What a Dockerfile knows and a change does not take.
-const INSTRUCTIONS: &[&str] = &["ADD", "ARG", "COPY", "FROM", "MAINTAINER", "RUN"];
 
 fn cmd(config: &mut Config, rest: &str) -> Result<()> {
     config.cmd = Some(argv(config, rest));
@@ -104,7 +106,7 @@ fn expose(config: &mut Config, rest: &str) -> Result<()> {
         let (numbers, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
         let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
         let number = |text: &str| {
-            text.parse::<u16>().map_err(|_| Error::invalid(format!("invalid containerPort: {word}")))
+            text.parse::<u16>().map_err(|_| Error::invalid(format!("Invalid containerPort: {word}")))
         };
         let protocol: api::port::Protocol = protocol.parse()?;
         for number in number(first)?..=number(last)? {
@@ -226,7 +228,10 @@ mod tests {
     fn commands_have_two_forms() {
         let config = changed(&["CMD [\"a\", \"b c\"]", "entrypoint run it"]).unwrap();
         assert_eq!(config.entrypoint.unwrap(), ["/bin/sh", "-c", "run it"]);
-        assert_eq!(config.cmd, None, "a new entrypoint clears the command");
+        assert_eq!(config.cmd.unwrap(), ["a", "b c"], "the changes' own command stays");
+        let mut image = Config { cmd: Some(vec!["old".into()]), ..Config::default() };
+        apply(&mut image, &["ENTRYPOINT run it".into()]).unwrap();
+        assert_eq!(image.cmd, None, "a new entrypoint clears the command");
         let config = changed(&["ENTRYPOINT [\"/x\"]", "CMD echo hi"]).unwrap();
         assert_eq!(config.cmd.unwrap(), ["/bin/sh", "-c", "echo hi"]);
         let config = changed(&["SHELL [\"/bin/bash\", \"-c\"]", "CMD echo hi"]).unwrap();
@@ -263,8 +268,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_dockers_words() {
         let table = [
-            ("RUN true", "run is not a valid change command"),
-            ("FLY away", "dockerfile parse error on line 1: unknown instruction: FLY"),
+            ("RUN true", "RUN is not a valid change command"),
+            ("FLY away", "FLY is not a valid change command"),
             ("CMD", "CMD requires exactly one argument"),
             ("ENV A", "ENV must have two arguments"),
             ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),

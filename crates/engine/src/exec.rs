@@ -287,9 +287,8 @@ impl Task {
     pub(crate) fn exec_failed(&mut self, id: &str, message: &str, code: i32) {
         let Ok(exec) = self.execs.get(id) else { return };
         let tty = exec.config.tty;
-        let text = format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: {message}"
-        );
+        let text =
+            format!("OCI runtime exec failed: exec failed: unable to start container process: {message}");
         match std::mem::replace(&mut exec.phase, Phase::Ended { pid: 0, code }) {
             Phase::Starting(Waiting::Caller(answer)) => {
                 let kind = if matches!(code, 126 | 127) { Kind::Invalid } else { Kind::Internal };

@@ -14,7 +14,7 @@ mod tail;
 
 use api::container::LogOptions;
 use bytes::Bytes;
-use fault::{Error, Result};
+use fault::{Error, Kind, Result};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
@@ -44,7 +44,7 @@ pub async fn read(engine: &Engine, id: &str, options: LogOptions) -> Result<Logs
     let container = engine.containers().find(id)?;
     let view = container.view();
     if view.record.host_config.log_config.kind == "none" {
-        return Err(Error::unsupported("configured logging driver does not support reading"));
+        return Err(Error::new(Kind::Unsupported, "configured logging driver does not support reading"));
     }
     let tty = view.record.config.tty;
     let format = Format { options: options.clone(), framed: !tty };

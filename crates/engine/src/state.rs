@@ -167,11 +167,11 @@ fn refusal(from: Status, action: Action, subject: Subject<'_>) -> Error {
             Error::conflict(format!("removal of container {} is already in progress", subject.name))
         }
         (A::Remove, S::Paused) => Error::conflict(format!(
-            "cannot remove container \"/{}\": container is paused and must be unpaused first",
+            "cannot remove container \"{}\": container is paused and must be unpaused first",
             subject.name
         )),
         (A::Remove, _) => Error::conflict(format!(
-            "cannot remove container \"/{}\": container is {}: stop the container before removing or force remove",
+            "cannot remove container \"{}\": container is {}: stop the container before removing or force remove",
             subject.name,
             from.as_str()
         )),

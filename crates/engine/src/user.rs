@@ -198,7 +198,10 @@ mod tests {
         let words = |text: &str, extra: &[String]| accounts().resolve(text, extra).unwrap_err().to_string();
         assert_eq!(words("foo", &[]), "unable to find user foo: no matching entries in passwd file");
         assert_eq!(words("www:foo", &[]), "unable to find group foo: no matching entries in group file");
-        assert_eq!(words("www", &["foo".into()]), "unable to find group foo: no matching entries in group file");
+        assert_eq!(
+            words("www", &["foo".into()]),
+            "unable to find group foo: no matching entries in group file"
+        );
         for number in ["4294967295", "-5", "0:-5"] {
             assert_eq!(words(number, &[]), "uids and gids must be in range 0-2147483647");
         }
@@ -207,7 +210,10 @@ mod tests {
     #[test]
     fn an_empty_root_has_only_numbers() {
         let nobody = Accounts::default();
-        assert_eq!(nobody.resolve("", &[]).unwrap(), User { groups: vec![0], home: "/".into(), ..User::default() });
+        assert_eq!(
+            nobody.resolve("", &[]).unwrap(),
+            User { groups: vec![0], home: "/".into(), ..User::default() }
+        );
         assert!(nobody.resolve("www", &[]).is_err());
     }
 

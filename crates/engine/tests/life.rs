@@ -32,7 +32,8 @@ fn states_are_shown_and_refused_as_docker_does() {
         assert_eq!(
             refused.to_string(),
             format!(
-                "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
+                "cannot remove container \"{}\": container is running: stop the container before removing or force remove",
+                name.trim_start_matches('/')
             )
         );
         container::pause(engine, &id).await.unwrap();

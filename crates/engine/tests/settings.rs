@@ -14,7 +14,10 @@ fn names_users_and_places() {
         let id = house.create(r#"{"Cmd":["cat","/etc/hostname"]}"#).await;
         assert_eq!(house.run(&id).await.1, format!("{}\n", &id[..12]));
         assert_eq!(run(r#"{"Cmd":["hostname"],"Hostname":"web"}"#).await, "web\n");
-        assert_eq!(run(r#"{"Cmd":["id"],"User":"www"}"#).await, "uid=33(www) gid=33(www) groups=29(audio)\n");
+        assert_eq!(
+            run(r#"{"Cmd":["id"],"User":"www"}"#).await,
+            "uid=33(www) gid=33(www) groups=29(audio),33(www)\n"
+        );
         let groups = r#"{"Cmd":["id","-G"],"User":"5:6","HostConfig":{"GroupAdd":["audio","7"]}}"#;
         assert_eq!(run(groups).await, "6 7 29\n");
         assert_eq!(run(r#"{"Cmd":["pwd"],"WorkingDir":"/made/for/it"}"#).await, "/made/for/it\n");

@@ -118,7 +118,7 @@ pub fn devices() -> Vec<Device> {
 
 /// What a container may do with devices: nothing at first, then make any node, and use the harmless ones.
 pub fn device_rules() -> Vec<DeviceRule> {
-    let usable = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
+    let usable = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (10, 200)];
     let mut rules = vec![
         rule(false, None, None, None, "rwm"),
         rule(true, Some("c"), None, None, "m"),

@@ -317,6 +317,8 @@ fn wants_old_call(error: &Error) -> bool {
 
 fn overlay_by_context(overlay: &Overlay<'_>) -> Result<OwnedFd> {
     let context = Context::open("overlay")?;
+    // What mount(8) and df(1) call it.
+    context.set("source", Some("overlay"))?;
     if let Some(long) = overlay.folders().find(|path| path.as_os_str().len() > CONTEXT_VALUE_BYTES_MAX) {
         let error = io::Error::from_raw_os_error(libc::EINVAL);
         return Err(Error::io(format!("fsconfig overlay lowerdir+ {}", long.display()), error));

@@ -78,21 +78,29 @@ fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Reco
 
 /// Who joins another container's network has its host name too.
 fn join_hostname(engine: &Engine, wanted: &mut Create) -> Result<()> {
-    if let Some(peer) = wanted.host_config.network_mode.strip_prefix("container:") {
-        let peer = engine.containers().find(peer)?.view();
+    if let Some(peer) = wanted.host_config.network_mode.strip_prefix("container:")
+        && let Ok(peer) = engine.containers().find(peer)
+    {
+        let peer = peer.view();
         wanted.config.hostname.clone_from(&peer.record.config.hostname);
         wanted.config.domainname.clone_from(&peer.record.config.domainname);
     }
     Ok(())
 }
 
-/// Joined containers are remembered by id: names change hands.
+/// Joined containers are remembered by id: names change hands. As with dockerd, the one whose network is joined may
+/// come later.
 fn name_peers(engine: &Engine, wanted: &mut Create) -> Result<()> {
     let host = &mut wanted.host_config;
-    for mode in [&mut host.network_mode, &mut host.ipc_mode, &mut host.pid_mode] {
+    for mode in [&mut host.ipc_mode, &mut host.pid_mode] {
         if let Some(peer) = mode.strip_prefix("container:") {
             *mode = format!("container:{}", engine.containers().find(peer)?.id);
         }
+    }
+    if let Some(peer) = host.network_mode.strip_prefix("container:")
+        && let Ok(peer) = engine.containers().find(peer)
+    {
+        host.network_mode = format!("container:{}", peer.id);
     }
     Ok(())
 }
@@ -105,15 +113,13 @@ fn networks(wanted: &Create) -> Result<()> {
             return Err(Error::unsupported("more than one network"));
         }
         let asks = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let address = settings
-            .ipam_config
-            .as_ref()
-            .is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
-        if address && mode == "bridge" {
-            return Err(Error::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\n\
-                 user specified IP address is supported on user defined networks only",
-            ));
+        let ipam = settings.ipam_config.clone().unwrap_or_default();
+        if let Some(address) = [ipam.ipv4_address, ipam.ipv6_address].iter().find(|text| !text.is_empty()) {
+            return Err(Error::invalid(format!(
+                "invalid config for network {mode}: invalid endpoint settings:\n\
+                 * user specified IP address is supported on user defined networks only\n\
+                 * no configured subnet or ip-range contain the IP address {address}",
+            )));
         }
         if asks(&settings.aliases) && mode == "bridge" {
             return Err(Error::invalid(

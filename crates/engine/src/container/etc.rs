@@ -53,7 +53,11 @@ fn hosts(record: &Record, endpoint: Option<&Endpoint>, host_file: Option<&str>, 
 /// `full.name name`, or the name alone.
 fn names(record: &Record) -> String {
     let (name, domain) = (&record.config.hostname, &record.config.domainname);
-    if domain.is_empty() { name.clone() } else { format!("{name}.{domain} {name}") }
+    let full = if domain.is_empty() { name.clone() } else { format!("{name}.{domain}") };
+    match full.split_once('.') {
+        Some((first, _)) => format!("{full} {first}"),
+        None => full,
+    }
 }
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n\
@@ -172,5 +176,7 @@ mod tests {
         assert!(text.ends_with("ff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.1\thost\n"));
         record.config.domainname = "example.org".into();
         assert_eq!(names(&record), "web.example.org web");
+        (record.config.hostname, record.config.domainname) = ("a.b".into(), String::new());
+        assert_eq!(names(&record), "a.b a");
     }
 }

@@ -132,7 +132,7 @@ fn long(wish: &host_config::Mount) -> Result<Mount> {
         "volume" => long_volume(&mut mount, wish, config_of)?,
         "tmpfs" => long_tmpfs(&mut mount, wish, config_of)?,
         "image" | "npipe" | "cluster" => return Err(Error::unsupported(format!("mounts of type {kind}"))),
-        _ => return Err(Error::invalid(format!("mount type unknown: \"{kind}\""))),
+        _ => return Err(config_of("mount type unknown".into())),
     }
     Ok(mount)
 }

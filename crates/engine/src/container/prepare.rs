@@ -2,7 +2,7 @@
 //!
 //! The run folder is made first: it is the stored intent. Whatever fails is undone by [`super::exit::let_go`].
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,7 +18,7 @@ use sys::namespace::Kinds;
 use sys::process::PidFd;
 
 use super::{etc, ports, validate};
-use crate::record::{Durability, MountKind};
+use crate::record::MountKind;
 use crate::resolve::{self, Facts, Filter};
 use crate::state::Status;
 use crate::user::{Accounts, User};
@@ -54,29 +54,65 @@ pub(super) struct Prepared {
 impl Peers {
     /// They must run.
     pub(super) fn find(engine: &Engine, own: &ContainerId, host: &HostConfig) -> Result<Self> {
-        let find = |what: &str, mode: &str| peer(engine, own, what, mode);
+        let find = |what: Joined, mode: &str| peer(engine, own, what, mode);
         Ok(Self {
-            network: find("network", &host.network_mode)?,
-            ipc: find("IPC", &host.ipc_mode)?,
-            pid: find("PID", &host.pid_mode)?,
+            network: find(Joined::Network, &host.network_mode)?,
+            ipc: find(Joined::Ipc, &host.ipc_mode)?,
+            pid: find(Joined::Pid, &host.pid_mode)?,
         })
     }
 }
 
-fn peer(engine: &Engine, own: &ContainerId, what: &str, mode: &str) -> Result<Option<i32>> {
+/// Which namespace of another container is joined. The words are Docker's, which differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joined {
+    Network,
+    Ipc,
+    Pid,
+}
+
+impl Joined {
+    fn failed(self, why: impl std::fmt::Display) -> Error {
+        Error::conflict(match self {
+            Self::Network => format!("joining network namespace of container: {why}"),
+            Self::Ipc => format!("failed to join IPC namespace: {why}"),
+            Self::Pid => format!("failed to join PID namespace: {why}"),
+        })
+    }
+
+    fn not_running(self, record: &Record) -> Error {
+        match self {
+            Self::Network => Error::conflict(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                record.name,
+                record.state.status.as_str()
+            )),
+            Self::Ipc | Self::Pid => self.failed(format!("container {} is not running", record.id)),
+        }
+    }
+}
+
+fn peer(engine: &Engine, own: &ContainerId, what: Joined, mode: &str) -> Result<Option<i32>> {
     let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
-    let peer = engine.containers().find(id)?;
+    let peer = engine.containers().find(id).map_err(|error| what.failed(error))?;
     if peer.id == *own {
-        return Err(Error::invalid(format!("cannot join own {what}")));
+        return Err(what.failed("cannot join own namespace"));
     }
     let view = peer.view();
-    match view.record.state.status {
+    let record = &view.record;
+    if what == Joined::Ipc && matches!(record.host_config.ipc_mode.as_str(), "private" | "none") {
+        return Err(what.failed(format!(
+            "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+            peer.id
+        )));
+    }
+    match record.state.status {
         Status::Restarting => Err(Error::conflict(format!(
             "Container {} is restarting, wait until the container is running",
             peer.id
         ))),
-        status if status.has_process() => Ok(Some(view.record.state.pid)),
-        _ => Err(Error::conflict(format!("cannot join {what} of a non running container: {}", peer.id))),
+        status if status.has_process() => Ok(Some(record.state.pid)),
+        _ => Err(what.not_running(record)),
     }
 }
 
@@ -88,6 +124,7 @@ pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
         None => mount(engine, &record.id, record.is_volatile())?,
     });
     sys::crash::point("container.start.rootfs");
+    check_working_dir(root.given.as_fd(), &record.config.working_dir)?;
     let user = Accounts::read(root.given.as_fd())?
         .resolve(&record.config.user, record.host_config.group_add.as_deref().unwrap_or_default())?;
     let mut net = connect(engine, &record, peers)?;
@@ -95,19 +132,28 @@ pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
     let endpoint = net.endpoint.take();
     etc::write(engine, &record, endpoint.as_ref())?;
     let rootfs = root.kept.take();
-    let (start, fds) = compose(engine, &record, root, &user, peers, net)?;
+    let (start, fds) = compose(engine, record, root, &user, peers, net)?;
     sys::crash::point("container.start.prepared");
     Ok(Prepared { start, fds, rootfs, endpoint })
 }
 
-/// Stored before anything else is touched: the run folder, and a record that says "running", without a pid yet.
+/// A missing folder is made later, by the process that needs it; a file cannot be one.
+fn check_working_dir(root: BorrowedFd<'_>, dir: &str) -> Result<()> {
+    if matches!(dir, "" | "/") {
+        return Ok(());
+    }
+    match sys::fs::open_beneath(root, dir.trim_start_matches('/'), &OpenHow::PATH) {
+        Ok(found) if !sys::fs::fstat(&found)?.is_dir() => {
+            Err(Error::invalid(format!("Cannot mkdir: {dir} is not a directory")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Stored before anything else is touched: the run folder, and the note that a run begins.
 fn intend(engine: &Engine, record: &Record) -> Result<()> {
     sys::fs::create_dir_all(engine.config().run_folder(&record.id), 0o700)?;
-    let mut intent = record.clone();
-    intent.state.status = Status::Running;
-    intent.state.pid = 0;
-    intent.state.boot_id = engine.boot_id().to_owned();
-    intent.save(&engine.config().folder(&record.id), Durability::Volatile)?;
+    record.intend_run(&engine.config().folder(&record.id), engine.boot_id())?;
     sys::crash::point("container.start.intended");
     Ok(())
 }
@@ -177,8 +223,9 @@ fn connect_to(engine: &Engine, record: &Record, network: &str) -> Result<Net> {
 /// Docker names the endpoint, which for us never came to be.
 fn in_docker_s_words(error: Error, record: &Record) -> Error {
     let text = error.to_string();
-    if error.kind() != Kind::Conflict || !text.contains("Bind for ") {
-        return error;
+    let port = text.contains("Bind for ") || text.contains("failed to bind host port for ");
+    if !port {
+        return Error::new(error.kind(), format!("failed to set up container networking: {text}"));
     }
     let endpoint = crate::id::random_hex().unwrap_or_default();
     Error::internal(format!(
@@ -190,7 +237,7 @@ fn in_docker_s_words(error: Error, record: &Record) -> Error {
 
 fn compose(
     engine: &Engine,
-    record: &Record,
+    record: Record,
     root: Root,
     user: &User,
     peers: Peers,
@@ -238,7 +285,7 @@ fn facts<'a>(
     };
     Ok(Facts {
         user,
-        cgroup: super::View::of(record.clone()).cgroup(engine.config()),
+        cgroup: record.cgroup(engine.config()),
         folder,
         init: &engine.config().runtime,
         ipc_peer: peers.ipc,
@@ -249,8 +296,7 @@ fn facts<'a>(
 }
 
 /// The record with its volumes' places on the host, and the missing folders of binds made.
-fn located(engine: &Engine, record: &Record) -> Result<Record> {
-    let mut record = record.clone();
+fn located(engine: &Engine, mut record: Record) -> Result<Record> {
     for mount in &mut record.mounts {
         match mount.kind {
             MountKind::Volume => mount.source = engine.volumes().mountpoint(&mount.name)?,

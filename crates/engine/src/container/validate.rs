@@ -1,7 +1,10 @@
-//! Refuses what makes no sense, and what is not built yet, in Docker's words. Pure but for the number of processors.
+//! Refuses what makes no sense, and what is not built yet, in Docker's words. Pure but for what
+//! processors and capabilities there are.
+
+use std::collections::BTreeSet;
 
 use api::container::{Config, Create};
-use api::host_config::{HostConfig, Resources};
+use api::host_config::{HostConfig, LogConfig, Resources};
 use fault::{Error, Result};
 
 use super::signal;
@@ -33,10 +36,11 @@ const CHECKS: &[Check] = &[
     |wanted| modes(&wanted.host_config),
     |wanted| network_mode(wanted),
     |wanted| extra_hosts(&wanted.host_config),
-    |wanted| log(&wanted.host_config),
+    |wanted| log(&wanted.host_config.log_config),
     |wanted| memory(&wanted.host_config.resources),
     |wanted| cpu(&wanted.host_config.resources),
     |wanted| other_limits(&wanted.host_config),
+    |wanted| isolation(&wanted.host_config.isolation),
     |wanted| runtime(&wanted.host_config),
     |wanted| capabilities(&wanted.host_config),
     not_built,
@@ -106,7 +110,7 @@ fn network_mode(wanted: &Create) -> Result<()> {
     }
     let joins = host.network_mode.starts_with("container:");
     if host.network_mode == "container:" {
-        return Err(invalid("invalid container format container:<name|id>"));
+        return Err(invalid("invalid network mode: invalid container format container:<name|id>"));
     }
     let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let conflicts = [
@@ -150,41 +154,62 @@ fn extra_hosts(host: &HostConfig) -> Result<()> {
     }
 }
 
-fn log(host: &HostConfig) -> Result<()> {
-    let log = &host.log_config;
+/// dockerd looks at the values of some options at the start only. The words are those of a `run` all the same, but
+/// nothing is left behind.
+fn log(log: &LogConfig) -> Result<()> {
+    let at_start = |words: String| {
+        invalid(format!("failed to create task for container: failed to initialize logging driver: {words}"))
+    };
     match log.kind.as_str() {
         "" | "json-file" => {}
         "none" => return Ok(()),
         known if LOG_DRIVERS.contains(&known) => {
             return Err(Error::unsupported(format!("log driver {known}")));
         }
-        unknown => return Err(invalid(format!("logger: no log driver named '{unknown}' is registered"))),
+        unknown => {
+            return Err(invalid(format!(
+                "error looking up logging plugin {unknown}: plugin \"{unknown}\" not found"
+            )));
+        }
     }
     for (key, value) in &log.config {
         match key.as_str() {
             "max-size" => {
-                log_size(value)?;
+                log_size(value).map_err(|error| at_start(error.to_string()))?;
             }
             "max-file" if value.parse::<u32>().is_ok_and(|count| count > 0) => {}
-            "max-file" => return Err(invalid(format!("invalid max-file: {value}"))),
+            "max-file" => return Err(at_start("max-file cannot be less than 1".into())),
             "tag" | "labels" | "labels-regex" | "env" | "env-regex" => {
                 if !value.is_empty() {
                     return Err(Error::unsupported(format!("log opt {key}")));
                 }
             }
             "compress" if value == "false" => {}
+            "compress" if !rotates(log) => {
+                return Err(at_start(
+                    "compress cannot be true when max-file is less than 2 or max-size is not set".into(),
+                ));
+            }
             "compress" => return Err(Error::unsupported("log opt compress")),
-            "mode" | "max-buffer-size" if value != "non-blocking" => {}
-            "mode" | "max-buffer-size" => return Err(Error::unsupported("log mode non-blocking")),
+            "mode" if matches!(value.as_str(), "" | "blocking") => {}
+            "mode" if value == "non-blocking" => return Err(Error::unsupported("log mode non-blocking")),
+            "mode" => return Err(invalid(format!("logger: logging mode not supported: {value}"))),
+            "max-buffer-size" => {
+                return Err(invalid(
+                    "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+                ));
+            }
             unknown => {
                 return Err(invalid(format!("unknown log opt '{unknown}' for json-file log driver")));
             }
         }
     }
-    if log.config.get("max-file").is_some_and(|count| count != "1") && !log.config.contains_key("max-size") {
-        return Err(invalid("cannot enable rotation of log files without max-size"));
-    }
     Ok(())
+}
+
+fn rotates(log: &LogConfig) -> bool {
+    let several = |count: &String| count.parse::<u32>().is_ok_and(|count| count > 1);
+    log.config.contains_key("max-size") && log.config.get("max-file").is_some_and(several)
 }
 
 const LOG_DRIVERS: &[&str] =
@@ -242,8 +267,8 @@ const MEMORY_MIN: i64 = 6 << 20;
 fn cpu(limits: &Resources) -> Result<()> {
     let (nano, period, quota) = (limits.nano_cpus, limits.cpu_period, limits.cpu_quota);
     let table = [
-        (nano > 0 && period > 0, "Conflicting options: Nano CPUs and CPU Period cannot both be set."),
-        (nano > 0 && quota > 0, "Conflicting options: Nano CPUs and CPU Quota cannot both be set."),
+        (nano > 0 && period > 0, "Conflicting options: Nano CPUs and CPU Period cannot both be set"),
+        (nano > 0 && quota > 0, "Conflicting options: Nano CPUs and CPU Quota cannot both be set"),
         (
             period != 0 && !(1000..=1_000_000).contains(&period),
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
@@ -258,21 +283,38 @@ fn cpu(limits: &Resources) -> Result<()> {
             "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
         )));
     }
-    cpu_list("cpus", &limits.cpuset_cpus)?;
-    cpu_list("mems", &limits.cpuset_mems)
+    among("cpus", "CPUs", &limits.cpuset_cpus, "/sys/devices/system/cpu/online")?;
+    among("mems", "memory nodes", &limits.cpuset_mems, "/sys/devices/system/node/online")
 }
 
-/// `0-3,5`
-fn cpu_list(what: &str, list: &str) -> Result<()> {
-    let is_number = |text: &str| text.parse::<u16>().is_ok();
-    let is_range = |part: &str| match part.split_once('-') {
-        Some((low, high)) => is_number(low) && is_number(high),
-        None => is_number(part),
-    };
-    if list.is_empty() || list.split(',').all(is_range) {
+/// A list of processors or memory nodes must be one, and name only those that the host has.
+fn among(what: &str, nouns: &str, list: &str, online: &str) -> Result<()> {
+    if list.is_empty() {
         return Ok(());
     }
-    Err(invalid(format!("Invalid value {list} for cpuset {what}")))
+    let wanted = numbers(list)
+        .map_err(|part| invalid(format!("Invalid value {list} for cpuset {what}: invalid format: {part}")))?;
+    let Some(online) = sys::fs::read_to_string_if_exists(online)? else { return Ok(()) };
+    let available = online.trim();
+    match numbers(available) {
+        Ok(there) if !wanted.is_subset(&there) => Err(invalid(format!(
+            "Requested {nouns} are not available - requested {list}, available: {available}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// `0-3,5`; else the part that is wrong.
+fn numbers(list: &str) -> Result<BTreeSet<u16>, &str> {
+    let mut all = BTreeSet::new();
+    for part in list.split(',') {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        match (low.parse::<u16>(), high.parse()) {
+            (Ok(low), Ok(high)) if low <= high => all.extend(low..=high),
+            _ => return Err(part),
+        }
+    }
+    Ok(all)
 }
 
 fn other_limits(host: &HostConfig) -> Result<()> {
@@ -286,6 +328,13 @@ fn other_limits(host: &HostConfig) -> Result<()> {
     }
     let table = [(host.shm_size < 0, "SHM size can not be less than 0")];
     first(&table)
+}
+
+fn isolation(kind: &str) -> Result<()> {
+    match kind {
+        "" | "default" => Ok(()),
+        other => Err(invalid(format!("invalid isolation ({other}): linux only supports 'default'"))),
+    }
 }
 
 fn runtime(host: &HostConfig) -> Result<()> {
@@ -312,7 +361,6 @@ fn not_built(wanted: &Create) -> Result<()> {
         (given(&host.links), "links"),
         (!host.storage_opt.is_empty(), "storage options"),
         (!host.cgroup.is_empty(), "cgroup to use"),
-        (!matches!(host.isolation.as_str(), "" | "default"), "isolation"),
         (!matches!(host.volume_driver.as_str(), "" | "local"), "volume drivers"),
         (given(&limits.device_requests), "device requests (--gpus)"),
         (limits.cpu_realtime_period != 0 || limits.cpu_realtime_runtime != 0, "real-time scheduling limits"),

@@ -10,7 +10,6 @@ use runtime::defaults;
 /// added but that we lack.
 fn names(field: &str, list: &Option<Vec<String>>) -> Result<Vec<String>> {
     let known = defaults::all_capabilities();
-    let available = defaults::available_capabilities()?;
     list.iter()
         .flatten()
         .map(|name| {
@@ -22,7 +21,7 @@ fn names(field: &str, list: &Option<Vec<String>>) -> Result<Vec<String>> {
             if !known.contains(&full) {
                 return Err(Error::invalid(format!("invalid {field}: unknown capability: \"{full}\"")));
             }
-            if !available.contains(&full) {
+            if !available().contains(&full) {
                 return Err(Error::invalid(format!(
                     "invalid {field}: capability not supported by your kernel or not available in the current environment: \"{full}\""
                 )));
@@ -58,8 +57,8 @@ pub(crate) fn for_container(host: &HostConfig) -> Result<Vec<String>> {
     if host.privileged {
         return Ok(available().to_vec());
     }
-    let add = capability_names(host.cap_add.iter().flatten())?;
-    let drop = capability_names(host.cap_drop.iter().flatten())?;
+    let add = names("CapAdd", &host.cap_add)?;
+    let drop = names("CapDrop", &host.cap_drop)?;
     let has_all = |names: &[String]| names.iter().any(|name| name == "ALL");
     let mut given = match (has_all(&add), has_all(&drop)) {
         (true, _) => available().to_vec(),

@@ -120,7 +120,7 @@ fn an_import_tells_its_id_and_a_bad_one_why() {
         let shown = image::inspect(&house.engine, "x:1").await.unwrap();
         assert_eq!((lines, shown.config.user.as_str()), (vec![shown.id], "www"));
         let refused = house.imported(&[0; 1024], vec!["RUN x".into()]).await.unwrap_err();
-        assert_eq!(refused.to_string(), "run is not a valid change command");
+        assert_eq!(refused.to_string(), "RUN is not a valid change command");
         let garbage = house.imported(&[7; 1024], Vec::new()).await.unwrap();
         assert!(garbage[0].contains("tar"), "{garbage:?}");
     });

@@ -38,7 +38,7 @@ fn check(path: &Path) -> std::result::Result<(), String> {
         format!("stat {}: {}", path.display(), errno_text(error.errno().unwrap_or_default()))
     })?;
     if stat.is_dir() {
-        return Err("is a directory".to_owned());
+        return Err("is a directory: permission denied".to_owned());
     }
     sys::process::may_execute(path).map_err(|error| errno_text(error.raw_os_error().unwrap_or_default()))
 }
@@ -60,7 +60,7 @@ mod tests {
         check_failure("foo", "/usr/bin:/bin", r#"exec: "foo": executable file not found in $PATH"#);
         check_failure("", "/usr/bin", r#"exec: "": executable file not found in $PATH"#);
         check_failure("/nope", "", r#"exec: "/nope": stat /nope: no such file or directory"#);
-        check_failure("/etc", "", r#"exec: "/etc": is a directory"#);
+        check_failure("/etc", "", r#"exec: "/etc": is a directory: permission denied"#);
         check_failure("/etc/passwd", "", r#"exec: "/etc/passwd": permission denied"#);
         check_failure("/etc/passwd/x", "", r#"exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory"#);
     }
