@@ -4,13 +4,15 @@
 //! is handed out as a detached descriptor. Whether it is mounted now, and that it is mounted only once, is the holder's
 //! matter. Removing is a rename; [`Store::sweep`] deletes.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use fault::{Doing, Error, Kind, Result};
+use fault::{Call, Doing, Error, Kind, Result};
 use oci::Digest;
 use serde::{Deserialize, Serialize};
+use sys::fs::OpenHow;
 use sys::{fs, mount};
 
 use crate::{ImageId, Store};
@@ -111,29 +113,23 @@ impl Store {
         };
         let record = Record { version: VERSION, driver: "overlay2".into(), image: image.cloned(), layers };
         let scratch = self.scratch("snapshot");
-        self.furnish(scratch.path(), &record, durability)?;
+        let file = furnish(scratch.path(), &record)?;
         sys::crash::point("store.snapshot.furnished");
         let place = self.snapshot_path(key);
         scratch.move_to(&place).map_err(|error| taken(error, key))?;
         sys::crash::point("store.snapshot.placed");
         if durability == Durability::Synced {
-            fs::fsync_dir(self.path("snapshots"))?;
+            self.sync_placed(&file, &place)?;
         }
         Ok(Snapshot { store: self.clone(), key: key.into(), record })
     }
 
-    /// The folders and the record of a snapshot to be.
-    fn furnish(&self, path: &Path, record: &Record, durability: Durability) -> Result<()> {
-        fs::create_dir(path, 0o700)?;
-        fs::create_dir(path.join("work"), 0o700)?;
-        fs::create_dir(path.join("diff"), 0o755)?;
-        let json = serde_json::to_vec(record).expect("a record is always JSON");
-        let file = path.join("snapshot.json");
-        match durability {
-            // This fsyncs the folder as well, and with it the names of the other two.
-            Durability::Synced => fs::write_atomic(&file, json),
-            Durability::Unsynced => fs::write(&file, json),
-        }
+    /// All syncs come last, in one go: on a file system with a journal the first then commits everything, and the others
+    /// find nothing to do. Until the caller is answered a snapshot may be lost.
+    fn sync_placed(&self, file: &File, place: &Path) -> Result<()> {
+        fs::fsync(file)?;
+        fs::fsync_dir(place)?;
+        fs::fsync_dir(self.path("snapshots"))
     }
 
     /// What was made without a sync may be empty after a power loss; it is no snapshot then.
@@ -235,6 +231,18 @@ impl Snapshot {
     fn path(&self) -> PathBuf {
         self.store.snapshot_path(&self.key)
     }
+}
+
+/// The folders and the record of a snapshot to be.
+fn furnish(path: &Path, record: &Record) -> Result<File> {
+    fs::create_dir(path, 0o700)?;
+    fs::create_dir(path.join("work"), 0o700)?;
+    fs::create_dir(path.join("diff"), 0o755)?;
+    let json = serde_json::to_vec(record).expect("a record is always JSON");
+    let path = path.join("snapshot.json");
+    let mut file = fs::open(&path, &OpenHow::NEW)?;
+    file.write_all(&json).call(|| format!("write {}", path.display()))?;
+    Ok(file)
 }
 
 /// A key becomes a directory's name.
