@@ -6,6 +6,7 @@
 //!   network/  volumes/                     (their own)
 //!   containers/<id>/creating.json          a create that is not finished
 //!                   record.json            the record
+//!                   run.json               that a run began; counts until the record knows its end
 //!                   <id>-json.log hosts hostname resolv.conf
 //!                   execs/<exec>.json      what was started, and <exec>.exit how it ended
 //!   containers/removing-<id>/              a removal that is not finished

@@ -71,12 +71,18 @@ fn look(engine: &Engine) -> Result<BTreeMap<ContainerId, Folder>> {
 }
 
 fn folder(path: &Path) -> Result<Folder> {
-    match Record::load(path, FILE) {
+    match Record::load_with_run(path) {
         Ok(record) => Ok(Folder::Whole(Box::new(record))),
         Err(error) if error.kind() == Kind::NotFound => {
             Ok(Folder::Creating(boxed(Record::load(path, CREATING))))
         }
-        Err(error) => Err(error),
+        Err(error) if error.kind() == Kind::Unsupported => Err(error),
+        // Only a volatile record can be lost so, by a power loss, and nothing of it was promised.
+        Err(_) if sys::fs::metadata(path.join(FILE))?.size == 0 => Ok(Folder::Creating(None)),
+        Err(error) => {
+            tracing::error!(%error, "container left alone");
+            Ok(Folder::Broken)
+        }
     }
 }
 
@@ -88,7 +94,7 @@ fn boxed(record: Result<Record>) -> Option<Box<Record>> {
 /// What there is of a container's run.
 async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(Run, Option<Met>)> {
     let Folder::Whole(record) = folder else { return Ok((Run::Nothing { processes: false }, None)) };
-    let cgroup = View::of((**record).clone()).cgroup(engine.config());
+    let cgroup = record.cgroup(engine.config());
     if let Some((met, state)) = meet(engine, id).await {
         return Ok(match state {
             Container::Running(running) => {
@@ -241,13 +247,17 @@ async fn apply(
             let undo = move |engine: &Engine| {
                 match record {
                     Some(record) => container::undo_create(engine, &record),
-                    None => sys::fs::remove_tree(engine.config().folder(&id))?,
+                    None => {
+                        engine.store().snapshot_remove(id.as_str())?;
+                        sys::fs::remove_tree(engine.config().folder(&id))?;
+                    }
                 }
                 Ok(())
             };
             engine.blocking(undo).await?;
             Ok(None)
         }
+        Fate::LeaveAlone => Ok(None),
         Fate::FinishRemoval(record) => {
             let finish = move |engine: &Engine| match record {
                 Some(record) => container::finish_removal(engine, &record),

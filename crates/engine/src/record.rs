@@ -57,6 +57,8 @@ pub struct State {
     pub exit_code: i32,
     pub error: String,
     pub oom_killed: bool,
+    /// Counts the runs; see [`Record::intend_run`].
+    pub run: u64,
     /// RFC 3339; [`NEVER`] if it never was.
     pub started_at: String,
     pub finished_at: String,
@@ -72,6 +74,7 @@ impl Default for State {
             exit_code: 0,
             error: String::new(),
             oom_killed: false,
+            run: 0,
             started_at: NEVER.into(),
             finished_at: NEVER.into(),
         }
@@ -161,15 +164,43 @@ impl Record {
         serde_json::to_vec(self).expect("a record has string keys only")
     }
 
-    /// Replaces the record on disk.
-    pub(crate) fn save(&self, folder: &Path, durability: Durability) -> Result<()> {
+    /// Replaces the record on disk, durably unless it is volatile.
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
-        match durability {
-            Durability::Durable if !self.is_volatile() => {
-                sys::fs::write_atomic_mode(path, self.to_json(), 0o600)
-            }
-            Durability::Durable | Durability::Volatile => sys::fs::write_swapped(path, self.to_json(), 0o600),
+        match self.is_volatile() {
+            true => sys::fs::write_swapped(path, self.to_json(), 0o600),
+            false => sys::fs::write_atomic_mode(path, self.to_json(), 0o600),
         }
+    }
+
+    /// The container's cgroup, as the specification has it: below the mounts of all hierarchies.
+    pub fn cgroup(&self, config: &crate::Config) -> PathBuf {
+        let parent = match self.host_config.resources.cgroup_parent.as_str() {
+            "" => config.cgroup_parent.as_str(),
+            parent => parent,
+        };
+        Path::new("/").join(parent).join(self.id.as_str())
+    }
+
+    /// Notes that the next run begins, beside the record: the record itself is durable and is not touched for what
+    /// need not be. It counts until a record of that run is saved.
+    pub(crate) fn intend_run(&self, folder: &Path, boot_id: &str) -> Result<()> {
+        let run = Run { run: self.state.run + 1, boot_id: boot_id.to_owned() };
+        let json = serde_json::to_vec(&run).expect("a run has string keys only");
+        sys::fs::write_swapped(folder.join(RUN), json, 0o600)
+    }
+
+    /// The record with what was noted of a run that it does not know the end of.
+    pub(crate) fn load_with_run(folder: &Path) -> Result<Self> {
+        let mut record = Self::load(folder, FILE)?;
+        let noted = sys::fs::read_to_string_if_exists(folder.join(RUN))?;
+        let run: Option<Run> = noted.and_then(|json| serde_json::from_str(&json).ok());
+        if let Some(Run { run, boot_id }) = run
+            && run > record.state.run
+        {
+            record.state = State { status: Status::Running, pid: 0, run, boot_id, ..record.state };
+        }
+        Ok(record)
     }
 
     /// Reads a record; `file` is [`FILE`] or [`CREATING`].
@@ -187,15 +218,16 @@ impl Record {
     }
 }
 
-/// Whether a change must survive a power loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    Durable,
-    Volatile,
+/// A run that began.
+#[derive(Debug, Serialize, Deserialize)]
+struct Run {
+    run: u64,
+    boot_id: String,
 }
 
 pub(crate) const FILE: &str = "record.json";
 pub(crate) const CREATING: &str = "creating.json";
+const RUN: &str = "run.json";
 
 #[cfg(test)]
 mod tests {
@@ -207,10 +239,25 @@ mod tests {
         let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
         record.host_config.masked_paths = Some(Vec::new());
         record.mounts.push(Mount { destination: "/data".into(), ..Mount::default() });
-        for durability in [Durability::Durable, Durability::Volatile] {
-            record.save(folder.path(), durability).unwrap();
+        for volatile in [false, true] {
+            record.host_config.auto_remove = volatile;
+            record.save(folder.path()).unwrap();
             assert_eq!(Record::load(folder.path(), FILE).unwrap(), record);
         }
+    }
+
+    #[test]
+    fn a_run_is_noted_until_its_record_is_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        record.save(folder.path()).unwrap();
+        record.intend_run(folder.path(), "boot").unwrap();
+        let noted = Record::load_with_run(folder.path()).unwrap().state;
+        assert_eq!((noted.status, noted.run, noted.boot_id.as_str()), (Status::Running, 1, "boot"));
+        record.state.run = 1;
+        record.state.status = Status::Exited;
+        record.save(folder.path()).unwrap();
+        assert_eq!(Record::load_with_run(folder.path()).unwrap(), record);
     }
 
     #[test]
@@ -218,7 +265,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
         record.version = VERSION + 1;
-        record.save(folder.path(), Durability::Volatile).unwrap();
+        record.save(folder.path()).unwrap();
         assert_eq!(Record::load(folder.path(), FILE).unwrap_err().kind(), fault::Kind::Unsupported);
     }
 }

@@ -7,7 +7,6 @@ use runtime::protocol::Exit;
 use tokio::time::Instant;
 
 use super::task::Task;
-use crate::record::Durability;
 use crate::restart::Ended;
 use crate::state::{Action, Status};
 use crate::{Engine, Record, config};
@@ -100,7 +99,7 @@ pub(crate) fn apply(record: &mut Record, exit: &Exit, status: Status) {
 
 /// A record, durably unless it is volatile.
 pub(super) async fn save(engine: &Engine, record: Record) -> Result<()> {
-    engine.blocking(move |engine| record.save(&engine.config().folder(&record.id), Durability::Durable)).await
+    engine.blocking(move |engine| record.save(&engine.config().folder(&record.id))).await
 }
 
 /// An auto-removed container's exit need not be on disk: its folder goes at once.
@@ -113,7 +112,7 @@ async fn save_exit(engine: &Engine, record: &Record) -> Result<()> {
 
 /// Records a container that does not run, and lets go of what its run held. Blocks.
 pub(crate) fn settle(engine: &Engine, record: &Record) -> Result<()> {
-    record.save(&engine.config().folder(&record.id), Durability::Durable)?;
+    record.save(&engine.config().folder(&record.id))?;
     sys::crash::point("container.settle.recorded");
     let_go(engine, record)
 }
@@ -142,7 +141,7 @@ pub(crate) fn end_orphan(engine: &Engine, record: &Record) -> Exit {
     if let Some(exit) = read_exit(engine, record) {
         return exit;
     }
-    let cgroup = crate::container::View::of(record.clone()).cgroup(engine.config());
+    let cgroup = record.cgroup(engine.config());
     if let Err(error) = kill_cgroup(&cgroup) {
         tracing::warn!(container = %record.id, %error, "cgroup of an orphan not removed");
     }

@@ -1,5 +1,7 @@
 //! A removal: the folder is renamed first, which is the point of no return, then everything goes.
 
+use std::os::fd::OwnedFd;
+
 use api::container::Remove;
 use fault::Result;
 
@@ -44,14 +46,14 @@ impl Task {
         self.edit(|view| view.record.state.status = edge.to);
         let rootfs = self.rootfs.take();
         let removed = self.engine.blocking(move |engine| {
-            // The unmount comes first: the upper folder goes with the snapshot.
-            drop(rootfs);
             begin(engine, &record, volumes)?;
             finish(engine, &record)?;
             engine.containers().remove(&record.id, &record.name);
             Ok(())
         });
-        if let Err(error) = removed.await {
+        let removed = removed.await;
+        self.unmount_later(rootfs);
+        if let Err(error) = removed {
             let status = self.step(Action::RemoveFailed).map_or(Status::Dead, |edge| edge.to);
             self.edit(|view| {
                 view.record.state.status = status;
@@ -64,6 +66,21 @@ impl Task {
         self.edit(|view| view.gone = true);
         self.engine.sweep_soon();
         Ok(())
+    }
+
+    /// Unmounting an overlay syncs the file system of its upper folder (fs/overlayfs/super.c, ovl_sync_fs), for which no client needs to
+    /// wait: the folder is in the trash, where the mount does not hinder anybody.
+    fn unmount_later(&self, rootfs: Option<OwnedFd>) {
+        let engine = self.engine.clone();
+        self.engine.tasks().spawn(async move {
+            let unmounted = engine.blocking(move |_| {
+                drop(rootfs);
+                Ok(())
+            });
+            if let Err(error) = unmounted.await {
+                tracing::warn!(%error, "root not unmounted");
+            }
+        });
     }
 }
 

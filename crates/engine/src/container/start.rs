@@ -78,6 +78,7 @@ impl Task {
             view.record.manually_stopped = false;
             let state = &mut view.record.state;
             state.status = status;
+            state.run += 1;
             state.pid = running.pid;
             state.start_time = running.start_time;
             state.boot_id = boot_id;
@@ -92,6 +93,7 @@ impl Task {
     /// Undoes what the start made, records why, and removes a container that was to be removed after its run.
     async fn start_failed(&mut self, failure: Failure) -> Error {
         let mut record = self.record();
+        record.state.run += 1;
         record.state.exit_code = failure.exit_code;
         record.state.error = failure.error.to_string();
         if record.state.status == Status::Restarting {

@@ -25,12 +25,8 @@ impl View {
         self.record.state.status.has_process()
     }
 
-    /// The cgroup of a container, as the specification has it: below the mounts of all hierarchies.
+    /// The container's cgroup; see [`Record::cgroup`].
     pub fn cgroup(&self, config: &crate::Config) -> std::path::PathBuf {
-        let parent = match self.record.host_config.resources.cgroup_parent.as_str() {
-            "" => config.cgroup_parent.as_str(),
-            parent => parent,
-        };
-        std::path::Path::new("/").join(parent).join(self.record.id.as_str())
+        self.record.cgroup(config)
     }
 }

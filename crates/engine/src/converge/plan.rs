@@ -14,6 +14,8 @@ pub(super) enum Folder {
     /// A create that did not come to its rename. Without a record nothing else was made.
     Creating(Option<Box<Record>>),
     Whole(Box<Record>),
+    /// There is a record that cannot be read. People may be able to; nothing of it is touched.
+    Broken,
     /// A removal past its point of no return.
     Removing(Option<Box<Record>>),
 }
@@ -34,6 +36,7 @@ pub(super) enum Run {
 pub(super) enum Fate {
     UndoCreate(Option<Box<Record>>),
     FinishRemoval(Option<Box<Record>>),
+    LeaveAlone,
     /// It runs on.
     Adopt(Box<Record>),
     /// It does not run. `settle`: the record changed, or a run left something behind.
@@ -66,6 +69,7 @@ pub(super) fn fate(folder: Folder, run: Run, boot_id: &str, now: &str) -> Fate {
     match folder {
         Folder::Creating(record) => Fate::UndoCreate(record),
         Folder::Removing(record) => Fate::FinishRemoval(record),
+        Folder::Broken => Fate::LeaveAlone,
         Folder::Whole(record) => match run {
             Run::Alive { running, paused } => {
                 Fate::Adopt(Box::new(adopted(*record, running, paused, boot_id)))
