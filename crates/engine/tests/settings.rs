@@ -65,7 +65,7 @@ fn limits_and_rights() {
         assert_eq!(
             run(
                 "{}",
-                "cat /proc/timer_list 2>/dev/null | wc -c; test -w /proc/sys/kernel/hostname || echo no"
+                "cat /proc/timer_list 2>/dev/null | wc -c; echo x 2>/dev/null > /proc/sys/kernel/hostname || echo no"
             )
             .await,
             "0\nno\n"
@@ -165,8 +165,8 @@ fn a_page_is_served_through_a_published_port() {
 
 async fn fetch(mut stream: tokio::net::TcpStream) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("the server reads");
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    stream.read_to_string(&mut text).await.expect("the server answers");
     text
 }
