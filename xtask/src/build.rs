@@ -29,17 +29,25 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
                 "runtime",
                 "--bins",
             ]))?;
-            Ok(folder()?.join("debug"))
+            built(profile)
         }
         Profile::Release => {
             run(&mut cargo(&["build", "--release", "--package", "cli", "--package", "daemon", "--bins"]))?;
             run(&mut cargo(&["build", "--profile", "small", "--package", "runtime", "--bins"]))?;
-            let folder = folder()?;
-            let (from, to) = (folder.join("small/kogge-runtime"), folder.join("release/kogge-runtime"));
-            replace(&from, &to)?;
-            Ok(folder.join("release"))
+            let folder = built(profile)?;
+            replace(&folder.with_file_name("small").join("kogge-runtime"), &folder.join("kogge-runtime"))?;
+            Ok(folder)
         }
     }
+}
+
+/// Where the programs of a profile lie once they are built.
+pub(crate) fn built(profile: Profile) -> Result<PathBuf> {
+    let name = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => "release",
+    };
+    Ok(folder()?.join(name))
 }
 
 /// Copies beside the old file and renames, because the old one may be running.

@@ -15,13 +15,13 @@ pub(crate) fn run(arguments: Vec<String>) -> Result {
     debian::install(&[("/bin/busybox", "busybox-static"), ("/usr/sbin/mkfs.ext4", "e2fsprogs")])?;
     let folder = programs(wish.profile)?;
     build_bench(wish.profile)?;
-    if wish.measures("import") && !wish.passed_on.iter().any(|flag| flag == "--root") {
+    if wish.measures("import") && !wish.names("--root") {
         wish.pass("--root", &debian_root()?);
     }
-    if let (Ok(host), false) = (std::env::var("KOGGE_BENCH_DOCKER"), wish.names_peer()) {
+    if let (Ok(host), false) = (std::env::var("KOGGE_BENCH_DOCKER"), wish.names("--peer-docker")) {
         wish.pass("--peer-docker", Path::new(&host));
     }
-    if wish.names_peer() {
+    if wish.names("--peer-docker") {
         wish.pass("--client", &debian::stock_client()?);
     }
     wish.pass("--programs", &folder);
@@ -52,12 +52,16 @@ impl Wish {
     }
 
     fn measures(&self, group: &str) -> bool {
-        let mut groups = self.passed_on.windows(2).filter(|pair| pair[0] == "--only").map(|pair| &pair[1]);
-        groups.clone().next().is_none() || groups.any(|only| only == group)
+        let only: Vec<&String> = self.values("--only").collect();
+        only.is_empty() || only.iter().any(|only| *only == group)
     }
 
-    fn names_peer(&self) -> bool {
-        self.passed_on.iter().any(|flag| flag == "--peer-docker")
+    fn names(&self, flag: &str) -> bool {
+        self.values(flag).next().is_some()
+    }
+
+    fn values(&self, flag: &str) -> impl Iterator<Item = &String> {
+        self.passed_on.windows(2).filter(move |pair| pair[0] == flag).map(|pair| &pair[1])
     }
 
     fn pass(&mut self, flag: &str, value: &Path) {

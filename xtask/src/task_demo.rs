@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Client, image};
 
-use crate::build::{Profile, programs};
+use crate::build::{Profile, built, programs};
 use crate::run::{self, output};
 use crate::{Result, debian};
 
@@ -160,7 +160,11 @@ fn show(client: &Client, words: &[&str], input: &[u8]) -> Result {
 }
 
 fn down() -> Result {
-    let folder = programs(Profile::Release)?;
+    // The programs that made it take it away; they are built only if somebody cleaned up before.
+    let folder = match built(Profile::Release)? {
+        folder if folder.join("kogged").exists() => folder,
+        _ => programs(Profile::Release)?,
+    };
     run::run(Command::new(folder.join("kogged")).arg("teardown").args(daemon_flags()))?;
     for folder in [DATA, RUN] {
         match std::fs::remove_dir_all(folder) {
