@@ -1,8 +1,9 @@
 //! Images on disk: blobs by digest, unpacked layers, snapshots, names, leases, garbage collection.
 //!
-//! Guarantees: a blob that has its final name is whole, verified and on disk, and so is a layer's tree or it is made again
-//! from its blob; whatever was begun and not finished is swept at the next [`Store::open`]; one process at a time holds a store. Blocking, callable from any
-//! thread. It knows neither registries nor containers: a snapshot has a key, and who uses an image is asked of the caller.
+//! Guarantees: a blob that has its final name is whole, verified and on disk; so is a layer's tree, or it is made again
+//! from its blob; whatever was begun and not finished is swept at the next [`Store::open`]; one process at a time holds
+//! a store. Blocking, callable from any thread. It knows neither registries nor containers: a snapshot has a key, and
+//! who uses an image is asked of the caller.
 //!
 //! ```text
 //! <root>/lock                          held by the process that has the store open
