@@ -71,6 +71,7 @@ impl Task {
     /// Unmounting an overlay syncs the file system of its upper folder (fs/overlayfs/super.c, ovl_sync_fs), for which no client needs to
     /// wait: the folder is in the trash, where the mount does not hinder anybody.
     fn unmount_later(&self, rootfs: Option<OwnedFd>) {
+        let Some(rootfs) = rootfs else { return };
         let engine = self.engine.clone();
         self.engine.tasks().spawn(async move {
             let unmounted = engine.blocking(move |_| {
