@@ -7,6 +7,7 @@ use fault::{Error, Result};
 use runtime::cgroup::Layout;
 use sys::fs;
 use sys::process::PidFd;
+use sys::signal::SIGKILL;
 
 /// A folder of the hierarchy that counts processor time: `cpuacct` of v1, else v2.
 #[derive(Debug)]
@@ -108,7 +109,5 @@ fn kill_process(pid: &str) -> Result<()> {
     Ok(())
 }
 
-/// signal(7)
-const SIGKILL: i32 = 9;
 /// A killed process may still have to write back what it had.
 const PATIENCE: Duration = Duration::from_secs(10);

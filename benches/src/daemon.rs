@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fault::{Call, Doing, Error, Result};
 use sys::process::{PidFd, Program};
+use sys::signal::SIGTERM;
 
 use crate::cgroup::Meter;
 use crate::engine::Engine;
@@ -127,9 +128,6 @@ impl Drop for Daemon {
 
 /// How long it may take to open its socket.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// signal(7)
-const SIGTERM: i32 = 15;
-
 /// Starts a program that is counted from its first instruction on: a shell walks into the cgroup and becomes it.
 pub(crate) fn spawn_in(
     meter: &Meter,

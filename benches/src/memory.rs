@@ -1,6 +1,7 @@
 //! How much memory processes take, pages that are shared counted in parts.
 
 use fault::{Error, Kind, Result};
+use sys::errno::ESRCH;
 
 use crate::cgroup::Meter;
 
@@ -18,8 +19,6 @@ fn of_process(pid: &str) -> Result<u64> {
         Err(error) => Err(error),
     }
 }
-
-const ESRCH: i32 = 3;
 
 fn parse(rollup: &str) -> Option<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;

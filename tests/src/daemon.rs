@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use sys::signal::SIGTERM;
 
 use crate::{Client, remains};
 
@@ -261,9 +262,6 @@ impl Drop for Daemon<'_> {
 fn listener(stream: &UnixStream) -> Option<u32> {
     sys::socket::peer(stream).ok().and_then(|peer| u32::try_from(peer.pid).ok())
 }
-
-/// signal(7)
-const SIGTERM: i32 = 15;
 
 /// One of the project's programs: in the folder that KOGGE_BIN names, else beside the running test.
 pub fn program(name: &str) -> PathBuf {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sys::process::PidFd;
+use sys::signal::SIGKILL;
 
 /// The processes in a network namespace, given as `/proc/PID/ns/net` shows it.
 pub fn in_netns(namespace: &Path) -> Vec<i32> {
@@ -79,6 +80,5 @@ fn eventually(condition: impl FnMut() -> bool) {
     let _has_come_true = comes_true(condition);
 }
 
-const SIGKILL: i32 = 9;
 const LOOKS: u32 = 2000;
 const PAUSE: Duration = Duration::from_millis(5);

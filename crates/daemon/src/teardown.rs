@@ -11,6 +11,7 @@ use fault::{Call, Doing, Kind, Result};
 use runtime::cgroup::Cgroup;
 use sys::fs::Lock;
 use sys::process::PidFd;
+use sys::signal::SIGTERM;
 use tracing::info;
 
 use crate::settings::Settings;
@@ -69,6 +70,3 @@ fn end_daemon(path: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
-
-/// signal(7)
-const SIGTERM: i32 = 15;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
 use fault::{Error, Result};
+use sys::errno::EAGAIN;
 use sys::netlink::{Protocol, Socket};
 
 use crate::wire::{Batch, Message, NLM_F_DUMP_INTR, array, attributes, messages};
@@ -112,7 +113,6 @@ impl Channel {
 }
 
 fn is_drained(error: &Error) -> bool {
-    const EAGAIN: i32 = 11;
     error.errno() == Some(EAGAIN)
 }
 

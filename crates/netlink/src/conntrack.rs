@@ -6,9 +6,10 @@
 use std::net::Ipv4Addr;
 
 use fault::Result;
+use sys::errno;
 
 use crate::channel::Channel;
-use crate::wire::{Attributes, Batch, Message, NLM_F_ACK, NLM_F_DUMP, attributes, errno};
+use crate::wire::{Attributes, Batch, Message, NLM_F_ACK, NLM_F_DUMP, attributes};
 
 /// NFNL_SUBSYS_CTNETLINK in the high byte, IPCTNL_MSG_CT_* in the low one.
 const CT_NEW: u16 = 1 << 8;

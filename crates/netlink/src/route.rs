@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use fault::Result;
+use sys::errno;
 
 use crate::channel::Channel;
 use crate::wire::{
-    Attribute, Attributes, Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, array,
-    attributes, errno,
+    Attribute, Attributes, Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, array, attributes,
 };
 
 const RTM_NEWLINK: u16 = 16;
@@ -60,7 +60,7 @@ pub enum Which<'a> {
     Index(u32),
 }
 
-/// A pair of virtual Ethernet devices; the peer is born in the other namespace, which spares the dear move (LIMITS 1e).
+/// A pair of virtual Ethernet devices; the peer is born in the other namespace, which spares the dear move.
 #[derive(Clone, Copy, Debug)]
 pub struct Veth<'a> {
     pub name: &'a str,
@@ -153,7 +153,7 @@ pub fn delete_link(batch: &mut Batch, link: Which<'_>) {
     batch.tolerate(&[errno::ENODEV]);
 }
 
-/// Deletes all links of a group in one message, ten times cheaper than one by one (LIMITS 1e). None is fine.
+/// Deletes all links of a group in one message, ten times cheaper than one by one. None is fine.
 pub fn delete_group(batch: &mut Batch, group: u32) {
     let intent = format!("deleting link group {group}");
     batch.push(intent, RTM_DELLINK, NLM_F_ACK, &link_head(0, None), |out| out.number(IFLA_GROUP, group));

@@ -18,13 +18,6 @@ const NLA_F_NESTED: u16 = 0x8000;
 /// Takes the flags for "nested" and "network order" off an attribute's type.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// Errors that a step may meet without being wrong, as `errno` numbers.
-pub(crate) mod errno {
-    pub(crate) const ENOENT: i32 = 2;
-    pub(crate) const EEXIST: i32 = 17;
-    pub(crate) const ENODEV: i32 = 19;
-}
-
 /// Messages that are sent in one go and carried out in order.
 #[derive(Debug, Default)]
 pub struct Batch {

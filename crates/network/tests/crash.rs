@@ -12,6 +12,7 @@ use std::process::Command;
 
 use netlink::{Channel, Protocol, nft, route};
 use network::{Config, Networks, PortWish, Proto, Request};
+use sys::signal::SIGKILL;
 
 const POINTS: &[&str] = &[
     "network.connect.recorded",
@@ -30,7 +31,6 @@ const POINTS: &[&str] = &[
 ];
 
 const STATE_DIR: &str = "KOGGE_TEST_STATE_DIR";
-const SIGKILL: i32 = 9;
 
 fn open(state_dir: &Path) -> Networks {
     Networks::open(Config { state_dir: state_dir.into(), ..Config::default() }).unwrap()

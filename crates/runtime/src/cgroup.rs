@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use fault::{Call, Doing, Error, Kind, Result};
 use oci::runtime::Resources;
+use sys::errno::{EBUSY, ESRCH};
 use sys::fs::{self, Access, OpenHow};
+use sys::signal::SIGKILL;
 
 pub use layout::{Hierarchy, Layout, Unified};
 pub use plan::{Place, Plan, Write, plan};
@@ -296,9 +298,6 @@ impl Cgroup {
     }
 }
 
-const ESRCH: i32 = 3;
-const SIGKILL: i32 = 9;
-
 /// Most folders have their parent already, so that is not looked for first.
 fn create_folder(folder: &Path) -> Result<()> {
     match fs::create_dir(folder, 0o755) {
@@ -383,8 +382,6 @@ fn remove_folder(folder: &Path) -> Result<()> {
     })
     .doing(|| format!("removing cgroup {}", folder.display()))
 }
-
-const EBUSY: i32 = 16;
 
 /// Asks again until it is so, for at most two seconds: the kernel tells of the end of a process a little before it
 /// has left its cgroup.

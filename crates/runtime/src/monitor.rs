@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use fault::{Doing, Error, Result};
 use sys::poll::{Interest, Poll, Ready};
+use sys::signal::SIGKILL;
 use sys::time::Timestamp;
 use sys::tty::Size;
 
@@ -71,8 +72,6 @@ const CONTAINER: u32 = 0;
 /// One read of a pipe; more than a pipe holds by default, and big enough for the allocator to map it by itself, so that
 /// only touched pages count.
 const BUFFER_LEN: usize = 256 << 10;
-
-const SIGKILL: i32 = 9;
 
 /// How long nothing must happen until memory is given back, so that a busy log keeps its buffers.
 const QUIET: Duration = Duration::from_secs(1);

@@ -8,7 +8,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use fault::{Error, Result};
+use sys::errno::{EACCES, ENOENT, ESRCH};
 use sys::process::Exit;
+use sys::signal::{SIGABRT, SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SIGTTIN, SIGTTOU};
 
 /// Runs `program arguments…` (after an optional `--`) and returns the exit code to end with.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
@@ -25,20 +27,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
 
 /// Signals that a fault of our own raises, or that only tell of the terminal, are not passed on (tini: `main`).
 const KEPT: &[i32] = &[SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGTTIN, SIGTTOU, SIGSYS];
-const SIGILL: i32 = 4;
-const SIGTRAP: i32 = 5;
-const SIGABRT: i32 = 6;
-const SIGBUS: i32 = 7;
-const SIGFPE: i32 = 8;
-const SIGSEGV: i32 = 11;
-const SIGCHLD: i32 = 17;
-const SIGTTIN: i32 = 21;
-const SIGTTOU: i32 = 22;
-const SIGSYS: i32 = 31;
-const SIGNALS: i32 = 64;
 
 fn supervise(program: &OsStr, arguments: &[OsString]) -> Result<i32> {
-    let passed: Vec<i32> = (1..=SIGNALS).filter(|signal| !KEPT.contains(signal)).collect();
+    let passed: Vec<i32> = (1..=sys::signal::LAST).filter(|signal| !KEPT.contains(signal)).collect();
     // Blocked before the fork, so that none is lost in between.
     let signals = sys::poll::signals(&passed)?;
     let Some(child) = sys::family::fork()? else { become_program(program, arguments) };
@@ -62,8 +53,6 @@ fn pass_on(child: i32, signal: i32) -> Result<()> {
     }
 }
 
-const ESRCH: i32 = 3;
-
 /// Reaps all that ended; tells of the program itself, but only when no other is left to reap.
 fn reap_until(child: i32) -> Result<Option<Exit>> {
     let mut ended = None;
@@ -81,9 +70,6 @@ fn become_program(program: &OsStr, arguments: &[OsString]) -> ! {
     complain(&error.to_string());
     sys::process::exit_now(code)
 }
-
-const ENOENT: i32 = 2;
-const EACCES: i32 = 13;
 
 fn try_exec(program: &OsStr, arguments: &[OsString]) -> Error {
     if let Err(error) = sys::family::lead_foreground_group() {

@@ -6,6 +6,7 @@
 
 pub mod cgroup_bpf;
 pub mod crash;
+pub mod errno;
 pub mod family;
 pub mod fs;
 pub mod identity;
@@ -19,6 +20,7 @@ pub mod poll;
 pub mod port;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod stack;
 pub mod time;

@@ -1,9 +1,7 @@
 //! Signals by name or number, with Docker's tolerance and words.
 
 use fault::{Error, Result};
-
-pub(crate) const KILL: i32 = 9;
-pub(crate) const TERM: i32 = 15;
+pub(crate) use sys::signal::{SIGKILL as KILL, SIGTERM as TERM};
 
 /// `TERM`, `SIGTERM`, `15`, `SIGRTMIN+3`.
 pub(crate) fn parse(text: &str) -> Result<i32> {
@@ -11,14 +9,13 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return if number == 0 { Err(invalid()) } else { Ok(number) };
     }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    named.or_else(|| real_time(name)).ok_or_else(invalid)
+    sys::signal::number(text).or_else(|| real_time(text)).ok_or_else(invalid)
 }
 
 /// glibc and musl keep 32 and 33 for themselves, so that programs count from 34 to 64.
-fn real_time(name: &str) -> Option<i32> {
+fn real_time(text: &str) -> Option<i32> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = if let Some(above) = name.strip_prefix("RTMIN") {
         RT_MIN + offset(above, '+')?
     } else {
@@ -32,44 +29,7 @@ fn offset(text: &str, sign: char) -> Option<i32> {
 }
 
 const RT_MIN: i32 = 34;
-const RT_MAX: i32 = 64;
-
-const NAMES: &[(&str, i32)] = &[
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("IOT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", KILL),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", TERM),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("POLL", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-];
+const RT_MAX: i32 = sys::signal::LAST;
 
 #[cfg(test)]
 mod tests {

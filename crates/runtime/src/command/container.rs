@@ -12,7 +12,9 @@ use fault::{Doing, Error, Kind, Result};
 use oci::runtime::{Spec, State, Status};
 use runtime::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
+use sys::errno::{EINVAL, ESRCH};
 use sys::process::PidFd;
+use sys::signal::{SIGKILL, SIGTERM};
 
 use super::args::{Args, Global, Word, missing_id};
 
@@ -160,10 +162,6 @@ pub(super) fn gate(folder: &Path) -> PathBuf {
     folder.join("exec.fifo")
 }
 
-const ESRCH: i32 = 3;
-const EINVAL: i32 = 22;
-const SIGKILL: i32 = 9;
-
 pub(super) fn delete(global: &Global, mut args: Args) -> Result<ExitCode> {
     let (mut force, mut id) = (false, None);
     while let Some(word) = args.next()? {
@@ -242,54 +240,14 @@ pub(super) fn kill(global: &Global, mut args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const SIGTERM: i32 = 15;
-
 fn signal_number(text: &str) -> Result<i32> {
     if let Ok(number) = text.parse::<i32>()
-        && (0..=64).contains(&number)
+        && (0..=sys::signal::LAST).contains(&number)
     {
         return Ok(number);
     }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    number.ok_or_else(|| Error::invalid(format!("unknown signal {text:?}")))
+    sys::signal::number(text).ok_or_else(|| Error::invalid(format!("unknown signal {text:?}")))
 }
-
-/// signal(7), the numbers of x86 and arm.
-const SIGNALS: &[(&str, i32)] = &[
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-];
 
 pub(super) fn pause(global: &Global, mut args: Args) -> Result<ExitCode> {
     let container = Container::load(&global.root, &args.only_id()?)?;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use fault::{Call, Doing, Error, Kind, Result};
 use oci::runtime::{Spec, Status};
 use runtime::init::{self, Launch, Process, Rootfs};
+use sys::errno::ENXIO;
 use sys::fs::{Access, OpenHow};
 
 use super::args::{Args, Global, Word, missing_id};
@@ -228,8 +229,6 @@ fn open_gate(path: &Path) -> Result<()> {
     sys::crash::point("runtime.start.gate");
     gate.write_all(b"0").call(|| "opening the gate")
 }
-
-const ENXIO: i32 = 6;
 
 fn run_poststart(container: &Container) -> Result<()> {
     let Some(hooks) = &container.record.spec.hooks else { return Ok(()) };

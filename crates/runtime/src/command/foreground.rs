@@ -11,6 +11,7 @@ use fault::{Call, Error, Result};
 use runtime::init::Process;
 use sys::mount::{Attributes, Change};
 use sys::poll::{Interest, Poll};
+use sys::signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use sys::tty;
 
 /// A process in the container can reach the file that we run from (/proc/PID/exe) while we enter it, so that file
@@ -68,9 +69,7 @@ const SIGNAL: u64 = 1;
 const INPUT: u64 = 2;
 const OUTPUT: u64 = 3;
 
-/// HUP, INT, QUIT, USR1, USR2, TERM, CONT, WINCH
-const FORWARDED: &[i32] = &[1, 2, 3, 10, 12, 15, 18, SIGWINCH];
-const SIGWINCH: i32 = 28;
+const FORWARDED: &[i32] = &[SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT, SIGWINCH];
 
 fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd, console: Option<&File>) -> Result<i32> {
     let mut ready = Vec::new();

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use fault::{Error, Result};
 use sys::namespace::{self, Kinds};
 use sys::process::{CloneArgs, Fork, PidFd};
+use sys::signal::SIGKILL;
 
 use super::channel::{self, ChildEnd, Message, ParentEnd};
 
@@ -57,8 +58,6 @@ fn protect_child() -> Result<()> {
     sys::identity::set_umask(0);
     Ok(())
 }
-
-pub(super) const SIGKILL: i32 = 9;
 
 impl Started {
     /// Serves the child until it executes its program, or waits at the gate. A child that fails is killed and reaped.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fault::{Call, Doing, Error, Result};
 use oci::runtime::{Hook, State};
 use sys::process::{Command, PidFd, Program};
+use sys::signal::SIGKILL;
 
 /// Runs all hooks of one kind; the first failure ends it.
 pub fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
@@ -60,5 +61,3 @@ fn wait(child: &PidFd, timeout_s: Option<u64>) -> Result<()> {
         }),
     }
 }
-
-const SIGKILL: i32 = 9;

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fault::{Call, Error, Kind, Result};
+use sys::errno::{EINVAL, EPERM, EROFS};
 use sys::fs;
 
 use super::channel::errno_text;
@@ -113,9 +114,6 @@ fn give_stdio(uid: u32) -> Result<()> {
 
 /// Major 1, minor 3.
 const NULL_DEVICE: u64 = 1 << 8 | 3;
-const EPERM: i32 = 1;
-const EINVAL: i32 = 22;
-const EROFS: i32 = 30;
 
 fn limits(becoming: &mut Becoming<'_>) -> Result<()> {
     becoming.plan.identity.apply_limits()

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use fault::{Call, Doing, Error, Result};
 use oci::runtime::{Hook, State, Status};
 use sys::namespace::{self, Kinds};
+use sys::signal::SIGKILL;
 
 use super::channel::ChildEnd;
-use super::fork::{SIGKILL, become_root_of_namespace};
+use super::fork::become_root_of_namespace;
 use super::plan::Plan;
 use super::process::Becoming;
 use super::{devices, hooks, mounts, root};

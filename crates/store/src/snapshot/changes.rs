@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use fault::{Kind, Result};
+use sys::errno::{ELOOP, ENOTDIR};
 use sys::{fs, xattr};
 
 /// One path that differs.
@@ -224,11 +225,8 @@ fn open_folder(root: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>> {
     match fs::open_beneath(root, path, &fs::OpenHow { no_links: true, ..fs::OpenHow::DIRECTORY }) {
         Ok(dir) => Ok(Some(dir)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        // No directory any more, or a link.
         Err(error) if matches!(error.errno(), Some(ENOTDIR | ELOOP)) => Ok(None),
         Err(error) => Err(error),
     }
 }
-
-/// The errno of opening what is no directory as one, and of a link where none is allowed.
-const ENOTDIR: i32 = 20;
-const ELOOP: i32 = 40;

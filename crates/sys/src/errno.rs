@@ -1,0 +1,5 @@
+//! The numbers of errno(3) that callers branch on (`fault::Error::errno`).
+
+pub use libc::{
+    EACCES, EAGAIN, EBUSY, ECHILD, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO, EPERM, EROFS, ESRCH,
+};
