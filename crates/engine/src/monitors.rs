@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fault::{Call, Doing, Result};
+use sys::errno::ECHILD;
 use sys::process::{Command, PidFd, Program};
-use tokio::io::{Interest, unix::AsyncFd};
 use tokio::sync::oneshot;
 
 use crate::Engine;
 use crate::link::Link;
+use crate::readiness;
 
 /// A monitor and the connection to it.
 #[derive(Debug)]
@@ -143,10 +144,9 @@ fn spawn(program: &std::path::Path) -> Result<(OwnedFd, PidFd)> {
 
 /// Waits for the end of a child, without a thread.
 async fn reap(process: PidFd) {
-    let watched = watch(process);
     let ended = async {
-        let watched = watched.call(|| "watching a monitor")?;
-        let _ready = watched.readable().await.call(|| "waiting for a monitor")?;
+        let watched = readiness::watch(process)?;
+        let _ready = watched.readable().await.call(|| "epoll_wait pidfd")?;
         watched.get_ref().0.try_wait().map(drop).or_else(strangers)
     };
     if let Err(error) = ended.await {
@@ -157,20 +157,4 @@ async fn reap(process: PidFd) {
 /// Another engine's child is reaped by whoever adopted it.
 fn strangers(error: fault::Error) -> Result<()> {
     if error.errno() == Some(ECHILD) { Ok(()) } else { Err(error) }
-}
-
-const ECHILD: i32 = 10;
-
-#[derive(Debug)]
-struct Watched(PidFd);
-
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-#[expect(deprecated, reason = "its replacement is unsafe; this descriptor is owned and never changes")]
-fn watch(process: PidFd) -> std::io::Result<AsyncFd<Watched>> {
-    AsyncFd::with_interest(Watched(process), Interest::READABLE)
 }

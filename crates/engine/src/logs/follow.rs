@@ -1,6 +1,5 @@
 //! The stream of a log: chunks from the files, then waiting for more until the container ends.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,14 +8,14 @@ use fault::{Call, Error, Result};
 use futures_util::Stream;
 use futures_util::stream;
 use sys::inotify::{Changes, Inotify};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::entry::{Format, Outcome};
 use super::files::LogFiles;
+use crate::Engine;
 use crate::container::View;
-use crate::{Engine, readiness};
+use crate::readiness::{self, Watched};
 
 /// Decodes a log chunk by chunk.
 #[derive(Debug)]
@@ -58,20 +57,11 @@ impl Reader {
 /// Waits for a log to grow, as long as its container runs.
 #[derive(Debug)]
 pub(super) struct Follower {
-    folder: AsyncFd<Watched>,
+    folder: AsyncFd<Watched<Inotify>>,
     view: watch::Receiver<Arc<View>>,
     engine_ending: watch::Receiver<bool>,
     /// The container has ended: what is there now is all there will be.
     ended: bool,
-}
-
-#[derive(Debug)]
-struct Watched(Inotify);
-
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 impl Follower {
@@ -79,7 +69,7 @@ impl Follower {
     pub(super) fn new(engine: &Engine, folder: &Path, view: watch::Receiver<Arc<View>>) -> Result<Self> {
         let inotify = Inotify::new()?;
         inotify.watch(folder, Changes::ALL)?;
-        let folder = readiness::watch(Watched(inotify), Interest::READABLE)?;
+        let folder = readiness::watch(inotify)?;
         Ok(Self { folder, view, engine_ending: engine.tasks().ending(), ended: false })
     }
 
