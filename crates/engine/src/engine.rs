@@ -157,7 +157,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("blocking work broke off").with_source(error)
 }
 
-/// Pieces of blocking work at one time; more only contend for locks of the kernel (LIMITS.md 1g).
+/// Pieces of blocking work at one time; more only contend for locks of the kernel.
 const BLOCKING_MAX: u32 = 32;
 
 /// Deleting trees is slow and slows the file system down for those who create: it waits until a burst is over.

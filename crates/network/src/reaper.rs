@@ -1,6 +1,6 @@
 //! Deletes devices and closes namespaces in batches, off everybody's path.
 //!
-//! Deleting one veth holds the kernel's network lock for about 16 ms, twenty in one message cost 1.5 ms each (LIMITS 1e).
+//! Deleting one veth holds the kernel's network lock for about 16 ms, twenty in one message cost 1.5 ms each.
 //! So the dead are collected until nothing has died for a moment, and buried together.
 //!
 //! Until then a dead endpoint's address may be in use again: its veth stands in [`Unburied`], and whoever takes the

@@ -123,7 +123,7 @@ pub fn in_fresh_netns<T: Send>(
     })
 }
 
-/// A new, empty network namespace (0.4 ms: LIMITS 1e).
+/// A new, empty network namespace; it takes 0.4 ms.
 pub fn fresh_netns() -> Result<OwnedFd> {
     in_fresh_netns(|_| Ok(())).map(|(netns, ())| netns)
 }

@@ -1,3 +1,5 @@
+//! What a record, an image and the host come to as a spec.
+
 use super::*;
 use crate::ContainerId;
 use crate::record::{Mount, MountKind, NEVER};

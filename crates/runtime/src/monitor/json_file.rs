@@ -5,7 +5,7 @@
 //! <path>  current    <path>.1  the one before    <path>.2  older    …
 //! ```
 //!
-//! One time stamp and one write for each read of the container's output (LIMITS: seven times cheaper than one for each
+//! One time stamp and one write for each read of the container's output (seven times cheaper than one for each
 //! line). A write that fails is counted and the file cut back to its last whole line; the container goes on.
 
 use std::fs::File;

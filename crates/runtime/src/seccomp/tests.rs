@@ -1,3 +1,5 @@
+//! Profiles compiled and then judged call by call, as the kernel would.
+
 use oci::runtime::{SeccompAction, SeccompArg, SeccompOperator, SeccompSyscall};
 use proptest::prelude::*;
 

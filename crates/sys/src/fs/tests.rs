@@ -1,3 +1,5 @@
+//! Files, folders and trees, on a real filesystem.
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
