@@ -1,9 +1,9 @@
 //! `cargo xtask tidy`: the rules of the house that no lint knows.
 //!
-//! - dependencies between our crates point to a lower floor;
+//! - dependencies between our crates point to a lower floor, or to `fault`, the ground below the floors;
 //! - every module opens with `//!`;
 //! - every crate but `sys` forbids unsafe code;
-//! - no TODO without an issue number.
+//! - no mark of work to do without an issue number.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(crate) fn run(_: Vec<String>) -> Result {
     if faults.is_empty() { Ok(()) } else { Err(format!("{} things to tidy", faults.len())) }
 }
 
-/// A dependency of one of our crates on another of ours must lie on a lower floor.
+/// A dependency of one of our crates on another of ours must lie on a lower floor; all stand on `GROUND`.
 fn floors(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut floors = BTreeMap::new();
@@ -49,6 +49,7 @@ fn floors(metadata: &Value) -> Vec<String> {
             let for_tests = dependency["kind"] == "dev";
             if let (Some(floor), Some(other)) = (floors.get(name), floors.get(below))
                 && other >= floor
+                && below != GROUND
                 && !for_tests
             {
                 faults.push(format!("{name} (floor {floor}) depends on {below} (floor {other})"));
@@ -57,6 +58,9 @@ fn floors(metadata: &Value) -> Vec<String> {
     }
     faults
 }
+
+/// The one error type: pure data that `oci`, on floor 0 like itself, needs too.
+const GROUND: &str = "fault";
 
 fn source_faults(name: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
@@ -108,6 +112,15 @@ mod tests {
             {"name": "engine", "metadata": {"floor": 5}, "dependencies": [{"name": "sys", "kind": null}]},
         ]});
         assert_eq!(floors(&metadata), ["sys (floor 1) depends on engine (floor 5)"]);
+    }
+
+    #[test]
+    fn every_floor_stands_on_the_ground() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "fault", "metadata": {"floor": 0}, "dependencies": []},
+            {"name": "oci", "metadata": {"floor": 0}, "dependencies": [{"name": "fault", "kind": null}]},
+        ]});
+        assert!(floors(&metadata).is_empty());
     }
 
     #[test]
