@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use fault::{Doing, Error, Result};
+use sys::signal::{SIGINT, SIGTERM};
 
 use crate::cgroup::Meter;
 use crate::series::Series;
@@ -55,10 +56,6 @@ impl Interrupts {
         }
     }
 }
-
-/// signal(7)
-const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;
 
 /// Everybody once a round, who begins changes.
 pub(crate) fn alternate(
@@ -116,11 +113,12 @@ mod tests {
     #[test]
     fn runs_alternate_and_warm_ups_do_not_count() {
         let order = RefCell::new(String::new());
+        let order_now = &order;
         let runner = |who, name| Runner {
             who,
             meter: None,
-            run: Box::new(|| {
-                order.borrow_mut().push(name);
+            run: Box::new(move || {
+                order_now.borrow_mut().push(name);
                 Ok(())
             }),
         };
