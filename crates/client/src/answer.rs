@@ -34,7 +34,8 @@ impl Answer {
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         while let Some(frame) = self.response.body_mut().frame().await {
-            let frame = frame.map_err(|error| Error::unavailable("unexpected EOF").with_source(error))?;
+            // All that Docker's client tells.
+            let frame = frame.map_err(|_| Error::unavailable("unexpected EOF"))?;
             if let Ok(bytes) = frame.into_data() {
                 return Ok(Some(bytes));
             }

@@ -25,7 +25,8 @@ pub async fn create(engine: &Engine, container: &str, config: Create) -> Result<
     if config.cmd.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
-    Keys::parse(&config.detach_keys)?;
+    Keys::parse(&config.detach_keys)
+        .map_err(|_| Error::invalid(format!("Invalid escape keys ({}) provided", config.detach_keys)))?;
     let container = engine.containers().find(container)?;
     container.ask(|answer| Command::Exec(Order::Create { config: Box::new(config), answer })).await
 }
@@ -155,6 +156,9 @@ impl Execs {
     }
 }
 
+/// A shell's code for what cannot be executed.
+const NOT_STARTED: i32 = 126;
+
 /// A probe that runs every second must not fill memory and disk for ever.
 const EXECS_MAX: usize = 1000;
 
@@ -180,7 +184,7 @@ impl Task {
         }
         let id = crate::id::random_hex()?;
         self.engine.containers().add_exec(&id, &self.id);
-        self.tell(&format!("exec_create: {}", config.cmd.join(" ")), &[("execID", id.clone())]);
+        self.tell(&format!("exec_create: {}", line(&config.cmd)), &[("execID", id.clone())]);
         self.execs.0.insert(id.clone(), Exec::new(config, Phase::Created));
         self.publish_execs();
         Ok(id)
@@ -209,7 +213,10 @@ impl Task {
     async fn exec_start(&mut self, id: String, options: Start, answer: Answer<Option<AttachStream>>) {
         let request = match self.exec_request(&id, &options).await {
             Ok(request) => request,
-            Err(error) => return tell(answer, Err(error)),
+            Err(error) => {
+                self.exec_not_started(&id, &error);
+                return tell(answer, Err(error));
+            }
         };
         if options.detach {
             return self.exec_send(id, request, Fds::default(), Waiting::Caller(answer));
@@ -222,6 +229,16 @@ impl Task {
                 tell(answer, Ok(Some(stream)));
             }
             Err(error) => tell(answer, Err(error)),
+        }
+    }
+
+    /// What went wrong with the start, not with the question, ends it with Docker's code for that.
+    fn exec_not_started(&mut self, id: &str, error: &Error) {
+        if let Some(exec) = self.execs.0.get_mut(id)
+            && matches!(exec.phase, Phase::Created)
+            && error.kind() != Kind::Conflict
+        {
+            exec.phase = Phase::Ended { pid: 0, code: NOT_STARTED };
         }
     }
 
@@ -267,7 +284,7 @@ impl Task {
     }
 
     fn exec_send(&mut self, id: String, request: runtime::protocol::Exec, fds: Fds, waiting: Waiting) {
-        let command = request.process.args.join(" ");
+        let command = line(&request.process.args);
         if let Some(exec) = self.execs.0.get_mut(&id) {
             exec.phase = Phase::Starting(waiting);
         }
@@ -297,7 +314,6 @@ impl Task {
             Phase::Starting(Waiting::Client(socket)) => write_failure(socket, tty, &text),
             _ => {}
         }
-        self.tell("exec_die", &[("execID", id.to_owned()), ("exitCode", code.to_string())]);
     }
 
     pub(crate) fn exec_exited(&mut self, id: &str, exit: &Exit) {
@@ -368,6 +384,13 @@ impl Task {
             pid: pid.into(),
         })
     }
+}
+
+/// As events have it: the program, a space, its arguments.
+fn line(command: &[String]) -> String {
+    let (program, arguments) =
+        command.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+    format!("{program} {}", arguments.join(" "))
 }
 
 /// The intent, for the engine that comes after a crash. Blocks.

@@ -2,6 +2,7 @@
 
 use api::exec::{Create, Start};
 use client::Client;
+use fault::Kind;
 
 use super::{Args, Command};
 use crate::cli::Cli;
@@ -85,6 +86,13 @@ async fn attached(client: &Client, id: &str, exec: &Create, start: &Start) -> Ou
     if ending == Ending::Detached {
         return Err(Exit::failure(ESCAPED));
     }
-    let exec = client::exec::inspect(client, id).await?;
-    Exit::status(exec.exit_code.unwrap_or_default())
+    match client::exec::inspect(client, id).await {
+        Ok(exec) => Exit::status(exec.exit_code.unwrap_or_default()),
+        // The daemon has died, and nobody can say how the process will end.
+        Err(error) if error.kind() == Kind::Unavailable => Exit::status(UNKNOWN),
+        Err(error) => Err(error.into()),
+    }
 }
+
+/// As with Docker, -1.
+const UNKNOWN: i64 = 255;
