@@ -90,7 +90,7 @@ impl Filters {
             (None, _) => Ok(default),
             (Some("1" | "true" | "True"), None) => Ok(true),
             (Some("0" | "false" | "False"), None) => Ok(false),
-            (Some(value), _) => Err(Error::invalid(format!("invalid filter '{name}={value}'"))),
+            (Some(value), _) => Err(Error::invalid(format!("invalid filter '{name}=[{value}]'"))),
         }
     }
 

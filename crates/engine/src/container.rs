@@ -13,6 +13,7 @@ use fault::{Doing, Error, Kind, Result};
 pub(crate) mod task;
 
 mod attach;
+mod borrowed;
 mod create;
 mod defaults;
 mod etc;
@@ -81,6 +82,9 @@ pub async fn kill(engine: &Engine, id: &str, signal: &str) -> Result<()> {
     let killed = async {
         let container = engine.containers().find(id)?;
         let signal = if signal.is_empty() { signal::KILL } else { parse_signal(signal)? };
+        if !(1..=sys::signal::LAST).contains(&signal) {
+            return Err(Error::invalid(format!("the linux daemon does not support signal {signal}")));
+        }
         container.ask(|answer| Command::Kill { signal, answer }).await
     };
     told(killed.await, || format!("cannot kill container: {id}"))
@@ -115,7 +119,11 @@ pub async fn rename(engine: &Engine, id: &str, name: &str) -> Result<()> {
         return Err(Error::invalid("Neither old nor new names may be empty"));
     }
     let container = engine.containers().find(id)?;
-    let name = validate::name(name)?.to_owned();
+    let name = validate::name(name).map_err(|_| {
+        let slashed = format!("/{}", name.trim_start_matches('/'));
+        Error::invalid(format!("Error when allocating new name: {}", validate::bad_name(&slashed)))
+    })?;
+    let name = name.to_owned();
     container.ask(|answer| Command::Rename { name, answer }).await
 }
 

@@ -179,6 +179,11 @@ impl Task {
 
     async fn exec_create(&mut self, config: Create) -> Result<String> {
         self.step(Action::Exec)?;
+        if !config.user.is_empty() {
+            // An unknown one is told now; who it is by then is looked up again at the start.
+            let (record, config) = (self.record(), config.clone());
+            self.engine.blocking(move |_| user(&record, &config)).await?;
+        }
         if let Some(surplus) = self.execs.surplus() {
             self.forget(&surplus).await;
         }

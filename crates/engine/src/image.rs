@@ -67,7 +67,7 @@ pub(crate) fn remove_now(engine: &Engine, name: &str, force: bool, prune: bool) 
         engine.store().remove(name, &store::Remove { force, prune_children: prune, in_use: &in_use })?;
     for step in &removed {
         match step {
-            store::Removed::Untagged(name, id) => tell(engine, "untag", id, name),
+            store::Removed::Untagged(_, id) => tell(engine, "untag", id, &id.to_string()),
             store::Removed::Deleted(id) => tell(engine, "delete", id, &id.to_string()),
             store::Removed::Layer(_) => {}
         }

@@ -153,9 +153,10 @@ fn refusal(from: Status, action: Action, subject: Subject<'_>) -> Error {
         (A::Pause, S::Paused) => Error::conflict(format!("Container {id} is already paused")),
         (A::Pause | A::Exec, S::Restarting) => restarting(),
         (A::Unpause, _) => Error::internal(format!("Container {id} is not paused")),
-        (A::Exec, S::Paused) => {
-            Error::conflict(format!("Container {id} is paused, unpause the container before exec"))
-        }
+        (A::Exec, S::Paused) => Error::conflict(format!(
+            "Container {} is paused, unpause the container before exec",
+            subject.name
+        )),
         (A::Attach, S::Paused) => {
             Error::conflict(format!("container {id} is paused, unpause the container before attach"))
         }

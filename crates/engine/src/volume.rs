@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Guarantees: creation and removal are durable before they are answered; what was left half-made is gone after the
-//! next [`Volumes::open`]. A volume that a container names is not removed.
+//! next [`Volumes::open`]. A volume that a container names, or one that is being created, is not removed.
 
 mod populate;
 mod record;
@@ -17,11 +17,11 @@ mod verbs;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fault::{Doing, Error, Result};
+use fault::{Doing, Error, Kind, Result};
 
-use crate::{Engine, MountKind};
+use crate::{ContainerId, Engine, MountKind};
 use record::Record;
 
 pub use verbs::{create, inspect, list, prune, remove, usage};
@@ -30,10 +30,20 @@ pub use verbs::{create, inspect, list, prune, remove, usage};
 #[derive(Debug)]
 pub struct Volumes {
     root: PathBuf,
-    /// One change at a time, so that two creations of one name make one volume.
-    changing: Mutex<()>,
+    /// One change at a time, so that two creations of one name make one volume, and nobody begins to use one that goes.
+    changing: Mutex<Held>,
     /// One filling at a time: it has a folder beside the data.
     populating: Mutex<()>,
+}
+
+/// Volumes of containers that are not in the registry yet.
+type Held = Vec<(String, ContainerId)>;
+
+/// Keeps volumes from being removed until the container that names them is known to all.
+#[derive(Debug)]
+pub(crate) struct Hold<'a> {
+    volumes: &'a Volumes,
+    holder: ContainerId,
 }
 
 /// What a container or a user asks of a volume.
@@ -58,14 +68,18 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// Makes the volume durably unless it is there; its folder on the host (`<root>/<name>/_data`).
-    pub(crate) fn ensure(&self, wish: &Wish<'_>) -> Result<PathBuf> {
-        self.create(wish).map(|(record, _)| self.data(&record.name))
+    /// Begins to hold volumes for a container: none yet.
+    pub(crate) fn hold(&self, holder: &ContainerId) -> Hold<'_> {
+        Hold { volumes: self, holder: holder.clone() }
     }
 
     /// The volume's record, and whether it was made just now.
     fn create(&self, wish: &Wish<'_>) -> Result<(Record, bool)> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.create_now(wish, &self.lock())
+    }
+
+    /// Nobody else changes anything meanwhile.
+    fn create_now(&self, wish: &Wish<'_>, _alone: &Held) -> Result<(Record, bool)> {
         if let Some(found) = self.find(wish.name)? {
             return Ok((found, false));
         }
@@ -99,22 +113,34 @@ impl Volumes {
 
     /// Removes an anonymous volume with its container; one that is gone, or that another container uses, is fine.
     pub(crate) fn remove_anonymous(&self, engine: &Engine, name: &str) -> Result<()> {
-        if users(engine, name).is_empty() && self.find(name)?.is_some() {
-            self.delete(name)?;
-            verbs::tell(engine, "destroy", name);
+        match self.delete(name, || users(engine, name)) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => Ok(()),
+            deleted => deleted.map(|()| verbs::tell(engine, "destroy", name)),
         }
-        Ok(())
     }
 
-    fn delete(&self, name: &str) -> Result<()> {
+    /// Removes a volume that nobody names.
+    fn delete(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<()> {
         // The name is free at once, and may be removed again while this tree still goes.
         let removing = self.root.join(format!("{REMOVING}{name}.{}", crate::id::random_hex()?));
-        {
-            let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            sys::fs::rename_durable(self.folder(name), &removing)?;
-        }
+        self.set_aside(name, users, &removing)?;
         sys::crash::point("volume.remove.renamed");
         sys::fs::remove_tree(&removing)
+    }
+
+    fn set_aside(&self, name: &str, users: impl FnOnce() -> Vec<String>, removing: &Path) -> Result<()> {
+        let held = self.lock();
+        let mut users = users();
+        users.extend(held.iter().filter(|(held, _)| held == name).map(|(_, holder)| holder.to_string()));
+        if !users.is_empty() {
+            return Err(Error::conflict(format!("volume is in use - [{}]", users.join(", "))));
+        }
+        self.get(name)?;
+        sys::fs::rename_durable(self.folder(name), removing)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, name: &str) -> Result<Option<Record>> {
@@ -164,6 +190,22 @@ impl Volumes {
 
     fn data(&self, name: &str) -> PathBuf {
         self.folder(name).join(DATA)
+    }
+}
+
+impl Hold<'_> {
+    /// Makes the volume durably unless it is there, and holds it; whether it was made.
+    pub(crate) fn ensure(&self, wish: &Wish<'_>) -> Result<bool> {
+        let mut held = self.volumes.lock();
+        let (record, new) = self.volumes.create_now(wish, &held)?;
+        held.push((record.name, self.holder.clone()));
+        Ok(new)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.volumes.lock().retain(|(_, holder)| *holder != self.holder);
     }
 }
 
@@ -220,7 +262,8 @@ mod tests {
     fn an_empty_volume_is_filled_once_with_owner_and_mode() {
         let (root, image) = (tempfile::tempdir_in("/dev/shm").unwrap(), image());
         let volumes = Volumes::open(root.path()).unwrap();
-        let data = volumes.ensure(&named("data")).unwrap();
+        assert!(volumes.create(&named("data")).unwrap().1);
+        let data = volumes.data("data");
         let before = sys::fs::metadata(&data).unwrap();
         for nothing in ["/missing", "/file"] {
             populate(&volumes, image.path(), nothing);
@@ -242,7 +285,7 @@ mod tests {
         let volumes = Volumes::open(root.path()).unwrap();
         let at = |path: &str| root.path().join(path);
         for name in ["whole", "copying", "moving"] {
-            volumes.ensure(&named(name)).unwrap();
+            volumes.create(&named(name)).unwrap();
         }
         for folder in
             ["no-record/_data", ".removing-gone.1/_data", "copying/.populating/x", "moving/.populated/x"]
@@ -269,13 +312,34 @@ mod tests {
         let root = tempfile::tempdir_in("/dev/shm").unwrap();
         let volumes = Volumes::open(root.path()).unwrap();
         for _ in 0..2 {
-            let data = volumes.ensure(&named("data")).unwrap();
+            assert!(volumes.create(&named("data")).unwrap().1);
+            let data = volumes.data("data");
             assert_eq!(volumes.mountpoint("data").unwrap(), data);
             assert!(names(&data).is_empty());
             std::fs::write(data.join("f"), "").unwrap();
-            volumes.delete("data").unwrap();
+            volumes.delete("data", Vec::new).unwrap();
             assert_eq!(volumes.mountpoint("data").unwrap_err().to_string(), "get data: no such volume");
         }
         assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_volume_is_held_for_a_container_that_is_being_made() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        let (one, other) = (ContainerId::random().unwrap(), ContainerId::random().unwrap());
+        let holds = [volumes.hold(&one), volumes.hold(&other)];
+        assert_eq!(holds.each_ref().map(|hold| hold.ensure(&named("data")).unwrap()), [true, false]);
+        let refused = |users: &[&str]| {
+            let error = volumes.delete("data", || users.iter().map(ToString::to_string).collect());
+            error.unwrap_err().to_string()
+        };
+        assert_eq!(refused(&[]), format!("volume is in use - [{one}, {other}]"));
+        let [kept, dropped] = holds;
+        drop(dropped);
+        assert_eq!(refused(&["c"]), format!("volume is in use - [c, {one}]"));
+        drop(kept);
+        volumes.delete("data", Vec::new).unwrap();
+        assert_eq!(volumes.delete("data", Vec::new).unwrap_err().to_string(), "get data: no such volume");
     }
 }

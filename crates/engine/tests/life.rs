@@ -179,3 +179,16 @@ fn a_writer_keeps_its_files_over_a_restart() {
         house
     });
 }
+
+/// `docker run --rm` waits for the removal while it starts: the failure must come from the start alone.
+#[test]
+fn a_failed_start_is_told_once() {
+    in_house(async |house| {
+        let id = house.create(r#"{"Cmd":["nope"],"HostConfig":{"AutoRemove":true}}"#).await;
+        let removed = container::wait(&house.engine, &id, WaitCondition::Removed).unwrap();
+        assert!(container::start(&house.engine, &id).await.is_err());
+        let answer = removed.await;
+        assert_eq!((answer.status_code, answer.error.is_none()), (127, true));
+        house
+    });
+}

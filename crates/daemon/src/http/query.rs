@@ -68,8 +68,7 @@ impl Query {
     pub(crate) fn moment(&self, name: &str) -> Result<Option<i64>> {
         let Some(text) = self.given(name) else { return Ok(None) };
         let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let broken =
-            || Error::invalid(format!("invalid value for \"{name}\": failed to parse \"{text}\" as a time"));
+        let broken = || Error::invalid(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
         let seconds: i64 = seconds.parse().map_err(|_| broken())?;
         if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(broken());

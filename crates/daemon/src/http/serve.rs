@@ -1,7 +1,9 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fault::{Error, Kind, Result};
 use hyper::body::Incoming;
@@ -10,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tracing::{Instrument, debug, debug_span, error};
 
@@ -39,7 +42,10 @@ pub(crate) async fn serve(socket: Socket, door: Arc<Door>, mut ending: Ending) {
     let takeover: Takeover = tokio::select! {
         biased;
         Some(takeover) = taken.recv() => takeover,
-        served = &mut connection => return left(served),
+        served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+            left(served);
+            return linger(connection.into_parts().io.into_inner().into_socket()).await;
+        }
         () = ending.wait() => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
             return left(connection.await);
@@ -56,6 +62,21 @@ pub(crate) async fn serve(socket: Socket, door: Arc<Door>, mut ending: Ending) {
         () = ending.wait() => {}
     }
 }
+
+/// A socket that is closed over unread bytes breaks the pipe of a client that still sends a body, who then never reads
+/// why it was refused.
+async fn linger(mut socket: Socket) {
+    let drained = async {
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, drained).await {
+        debug!(%error, "a client left early");
+    }
+}
+
+/// What Go's server waits as well.
+const LINGER: Duration = Duration::from_millis(500);
 
 fn left(served: hyper::Result<()>) {
     if let Err(error) = served {

@@ -22,7 +22,7 @@ use super::view::View;
 use super::{defaults, merge, ports, removal, task, validate};
 use crate::exec::Execs;
 use crate::record::{self, MountKind};
-use crate::volume::Wish;
+use crate::volume::{Hold, Wish};
 use crate::{ContainerId, Engine, Record, id, names, resolve};
 
 pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create) -> Result<Created> {
@@ -32,11 +32,14 @@ pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create
 fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Result<Created> {
     let name = name.filter(|name| !name.is_empty()).map(validate::name).transpose()?;
     validate::create(&wanted)?;
+    let warnings = validate::warnings(&wanted.host_config);
     let image_id = engine.store().resolve(&wanted.config.image)?;
     let record = draft(engine, &image_id, wanted).map_err(not_about_images)?;
     let record = named(engine, name, record)?;
-    let made = make(engine, &record, &image_id);
-    if let Err(error) = made {
+    // Until the container is known to all by its insertion.
+    let held = engine.volumes().hold(&record.id);
+    if let Err(error) = make(engine, &record, &image_id, &held) {
+        drop(held);
         undo(engine, &record);
         engine.containers().release(&record.name);
         return Err(not_about_images(error));
@@ -44,7 +47,7 @@ fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Resul
     let id = record.id.to_string();
     let container = task::spawn(engine, View::of(record), None, Execs::default());
     tell_created(engine, &container.view());
-    Ok(Created { id, warnings: Vec::new() })
+    Ok(Created { id, warnings })
 }
 
 /// "Not found" makes clients pull the image, so nothing else may be told so.
@@ -193,7 +196,7 @@ fn named(engine: &Engine, name: Option<&str>, mut record: Record) -> Result<Reco
 const NAME_ATTEMPTS: u32 = 12;
 
 /// Everything on disk. Blocks.
-fn make(engine: &Engine, record: &Record, image: &ImageId) -> Result<()> {
+fn make(engine: &Engine, record: &Record, image: &ImageId, held: &Hold<'_>) -> Result<()> {
     let folder = engine.config().folder(&record.id);
     let has_anonymous = record.mounts.iter().any(|mount| mount.anonymous);
     sys::fs::create_dir(&folder, 0o710)?;
@@ -210,7 +213,7 @@ fn make(engine: &Engine, record: &Record, image: &ImageId) -> Result<()> {
         false => engine.store().snapshot_create(key, Some(image))?,
     };
     sys::crash::point("container.create.snapshot");
-    volumes(engine, record)?;
+    volumes(engine, record, held)?;
     sys::crash::point("container.create.volumes");
     commit(engine, &folder, &intent, record)?;
     sys::crash::point("container.create.recorded");
@@ -233,11 +236,14 @@ fn commit(engine: &Engine, folder: &Path, intent: &File, record: &Record) -> Res
 }
 
 /// Makes the volumes that are missing and fills the empty ones from the image.
-fn volumes(engine: &Engine, record: &Record) -> Result<()> {
+fn volumes(engine: &Engine, record: &Record, held: &Hold<'_>) -> Result<()> {
     let mut rootfs = None;
     for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
         let wish = Wish { name: &mount.name, anonymous: mount.anonymous, ..Wish::default() };
-        engine.volumes().ensure(&wish)?;
+        if held.ensure(&wish)? {
+            let driver = [("driver".to_owned(), "local".to_owned())];
+            engine.events().publish(api::events::Type::Volume, "create", &mount.name, driver.into());
+        }
         if !mount.copy || !mount.subpath.is_empty() {
             continue;
         }

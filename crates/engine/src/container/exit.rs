@@ -6,6 +6,7 @@ use fault::Result;
 use runtime::protocol::Exit;
 use tokio::time::Instant;
 
+use super::borrowed;
 use super::task::Task;
 use crate::restart::Ended;
 use crate::state::{Action, Status};
@@ -29,9 +30,10 @@ impl Task {
         apply(&mut record, &exit, edge.to);
         self.execs.end_all();
         // First on disk, then known: whoever was told the code finds it after a power loss too.
-        if let Err(error) = save_exit(&self.engine, &record).await {
-            tracing::error!(container = %self.id, %error, "exit not recorded");
-        }
+        let saved = save_exit(&self.engine, &record).await;
+        let is_recorded = saved
+            .inspect_err(|error| tracing::error!(container = %self.id, %error, "exit not recorded"))
+            .is_ok();
         sys::crash::point("container.exit.recorded");
         let settled = record.clone();
         self.edit(|view| {
@@ -42,9 +44,15 @@ impl Task {
         tracing::info!(container = %self.id, code = exit.code, "exited");
         let details = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
         edge.events.iter().for_each(|event| self.tell(event, &details));
-        if let Err(error) = self.engine.blocking(move |engine| let_go(engine, &settled)).await {
+        let freed = self.engine.blocking(move |engine| match is_recorded {
+            true => let_go(engine, &settled),
+            // The exit file stays for the next engine, which has room for it perhaps.
+            false => disconnect(engine, &settled),
+        });
+        if let Err(error) = freed.await {
             tracing::warn!(container = %self.id, %error, "remains of a run not removed");
         }
+        borrowed::tell_returned(&self.engine, &self.record());
         self.due = wait.map(|wait| Instant::now() + wait);
         self.after_exit(&exit).await;
         if wait.is_none() && self.of_view(|view| view.record.host_config.auto_remove && !view.is_running()) {
@@ -120,12 +128,17 @@ pub(crate) fn settle(engine: &Engine, record: &Record) -> Result<()> {
 /// Frees what a run held beside its process: address, ports, volatile folder. Repeatable; a run without such things
 /// is fine. Blocks.
 pub(crate) fn let_go(engine: &Engine, record: &Record) -> Result<()> {
-    engine.networks().disconnect(record.id.as_str())?;
-    sys::crash::point("container.settle.disconnected");
+    disconnect(engine, record)?;
     let folder = engine.config().run_folder(&record.id);
     if sys::fs::exists(&folder)? {
         sys::fs::remove_tree(&folder)?;
     }
+    Ok(())
+}
+
+fn disconnect(engine: &Engine, record: &Record) -> Result<()> {
+    engine.networks().disconnect(record.id.as_str())?;
+    sys::crash::point("container.settle.disconnected");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::filters::Filters;
+use api::port::{Port, Protocol};
 use fault::{Error, Result};
 
 use super::view::View;
@@ -18,22 +19,26 @@ pub(super) struct Chosen<'a> {
     /// Image ids that `ancestor` means.
     ancestors: Vec<String>,
     exit_codes: Vec<i32>,
+    published: Vec<Port>,
+    exposed: Vec<Port>,
 }
 
 impl<'a> Chosen<'a> {
     pub(super) fn new(engine: &Engine, filters: &'a Filters) -> Result<Self> {
         filters.allow(KNOWN)?;
-        for status in filters.values("status") {
-            if !STATUSES.contains(&status) {
-                return Err(Error::invalid(format!("invalid filter 'status={status}'")));
-            }
-        }
+        one_of(filters, "status", "state", STATUSES)?;
+        one_of(filters, "health", "health", HEALTHS)?;
+        filters.flag("is-task", false)?;
         let created = |name: &str| -> Result<Option<String>> {
             let named = filters.values(name).next().map(|id| engine.containers().find(id)).transpose()?;
             Ok(named.map(|container| container.view().record.created.clone()))
         };
-        let code =
-            |text: &str| text.parse().map_err(|_| Error::invalid(format!("invalid filter 'exited={text}'")));
+        let code = |text: &str| {
+            text.parse().map_err(|_| {
+                let why = format!("strconv.Atoi: parsing \"{text}\": invalid syntax");
+                Error::invalid(format!("invalid filter 'exited={text}': {why}"))
+            })
+        };
         // A name that means no image matches nothing; so does the container made from it.
         let ancestor =
             |name: &str| engine.store().resolve(name).map_or_else(|_| name.to_owned(), |id| id.to_string());
@@ -43,6 +48,8 @@ impl<'a> Chosen<'a> {
             before: created("before")?,
             ancestors: filters.values("ancestor").map(ancestor).collect(),
             exit_codes: filters.values("exited").map(code).collect::<Result<_>>()?,
+            published: ports(filters, "publish")?,
+            exposed: ports(filters, "expose")?,
         })
     }
 
@@ -53,11 +60,13 @@ impl<'a> Chosen<'a> {
         let is_mounted = |text: &str| {
             record.mounts.iter().any(|mount| mount.name == text || mount.destination.to_str() == Some(text))
         };
-        let is_port = |text: &str, published: bool| {
-            let Ok(port) = text.parse::<api::port::Port>() else { return false };
-            let bound = record.host_config.port_bindings.iter().flatten().any(|(own, _)| *own == port);
-            bound || (!published && record.config.exposed_ports.contains_key(&port))
+        let is_published = |wanted: &Port| {
+            let bound = view.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+            bound.into_iter().any(|port| {
+                port.host_port == wanted.number && super::ports::protocol(port.proto) == wanted.protocol
+            })
         };
+        let is_exposed = |wanted: &Port| record.config.exposed_ports.contains_key(wanted);
         self.since.as_ref().is_none_or(|since| record.created > *since)
             && self.before.as_ref().is_none_or(|before| record.created < *before)
             && (self.ancestors.is_empty() || self.ancestors.contains(&record.image_id))
@@ -73,8 +82,8 @@ impl<'a> Chosen<'a> {
             && filters.any("isolation", |text| matches!(text, "" | "default"))
             && filters.any("volume", is_mounted)
             && filters.any("network", |text| in_network(view, text))
-            && filters.any("publish", |text| is_port(text, true))
-            && filters.any("expose", |text| is_port(text, false))
+            && (self.published.is_empty() || self.published.iter().any(is_published))
+            && (self.exposed.is_empty() || self.exposed.iter().any(is_exposed))
             && filters.labels(&record.config.labels)
     }
 }
@@ -98,7 +107,37 @@ const KNOWN: &[&str] = &[
     "volume",
 ];
 
-const STATUSES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
+
+fn one_of(filters: &Filters, name: &str, noun: &str, known: &[&str]) -> Result<()> {
+    match filters.values(name).find(|value| !known.contains(value)) {
+        Some(value) => Err(Error::invalid(format!(
+            "invalid filter '{name}={value}': invalid value for {noun} ({value}): must be one of {}",
+            known.join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`: one for each.
+fn ports(filters: &Filters, name: &str) -> Result<Vec<Port>> {
+    let mut all = Vec::new();
+    for text in filters.values(name) {
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        let number = |part: &str| {
+            part.parse::<u16>().map_err(|_| {
+                let why = format!("strconv.ParseUint: parsing \"{part}\": invalid syntax");
+                Error::invalid(format!("error while looking up for {name} {text}: {why}"))
+            })
+        };
+        let protocol: Protocol = protocol.parse()?;
+        all.extend((number(first)?..=number(last)?).map(|number| Port { number, protocol }));
+    }
+    Ok(all)
+}
 
 /// Docker takes a regular expression; anchors and plain text are what people write.
 fn name_matches(name: &str, pattern: &str) -> bool {
@@ -121,6 +160,28 @@ fn in_network(view: &View, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_are_numbers_and_ranges_of_a_protocol() {
+        let asked = |text: &str| ports(&Filters::parse(&format!(r#"{{"publish":["{text}"]}}"#))?, "publish");
+        let text =
+            |text: &str| asked(text).unwrap().iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(text("80"), "80/tcp");
+        assert_eq!(text("80-82/udp"), "80/udp 81/udp 82/udp");
+        assert_eq!(
+            asked("abc").unwrap_err().to_string(),
+            "error while looking up for publish abc: strconv.ParseUint: parsing \"abc\": invalid syntax"
+        );
+    }
+
+    #[test]
+    fn unknown_values_are_told_with_the_known_ones() {
+        let filters = Filters::parse(r#"{"health":["x"]}"#).unwrap();
+        assert_eq!(
+            one_of(&filters, "health", "health", HEALTHS).unwrap_err().to_string(),
+            "invalid filter 'health=x': invalid value for health (x): must be one of none, starting, healthy, unhealthy"
+        );
+    }
 
     #[test]
     fn names_by_part_and_anchor() {

@@ -1,6 +1,6 @@
 //! A container's configuration over its image's, by Docker's rules. Pure.
 
-use api::container::{Config, Healthcheck};
+use api::container::Config;
 use api::image::Empty;
 use fault::{Error, Result};
 
@@ -12,10 +12,9 @@ pub(super) fn merge(mut config: Config, image: &oci::image::Config) -> Result<Co
     for port in &image.exposed_ports {
         config.exposed_ports.entry(port.parse()?).or_insert(Empty {});
     }
-    if !image.volumes.is_empty() {
-        let volumes = config.volumes.get_or_insert_default();
-        volumes.extend(image.volumes.iter().map(|path| (path.clone(), Empty {})));
-    }
+    let mut volumes = config.volumes.take().unwrap_or_default();
+    volumes.extend(image.volumes.iter().map(|path| (path.clone(), Empty {})));
+    config.volumes = (!volumes.is_empty()).then_some(volumes);
     for (key, value) in &image.labels {
         config.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
@@ -25,7 +24,7 @@ pub(super) fn merge(mut config: Config, image: &oci::image::Config) -> Result<Co
         config.shell = Some(image.shell.clone());
     }
     if config.healthcheck.is_none() {
-        config.healthcheck = image.healthcheck.clone().map(healthcheck);
+        config.healthcheck.clone_from(&image.healthcheck);
     }
     if config.entrypoint.as_ref().is_some_and(|words| *words == [""]) {
         config.entrypoint = None;
@@ -66,11 +65,6 @@ fn merge_command(config: &mut Config, image: &oci::image::Config) {
     if config.entrypoint.is_none() {
         config.entrypoint.clone_from(&image.entrypoint);
     }
-}
-
-fn healthcheck(image: oci::image::Healthcheck) -> Healthcheck {
-    let oci::image::Healthcheck { test, interval, timeout, start_period, start_interval, retries } = image;
-    Healthcheck { test, interval, timeout, start_period, start_interval, retries }
 }
 
 #[cfg(test)]

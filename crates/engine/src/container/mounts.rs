@@ -95,9 +95,7 @@ fn bind(text: &str) -> Result<Mount> {
     mount.destination = destination;
     mount.mode = mode.to_owned();
     for word in mode.split(',').filter(|word| !word.is_empty()) {
-        apply_mode(&mut mount, word).ok_or_else(|| {
-            Error::invalid(format!("invalid volume specification: '{text}': invalid mode: {mode}"))
-        })?;
+        apply_mode(&mut mount, word).ok_or_else(|| Error::invalid(format!("invalid mode: {mode}")))?;
     }
     Ok(mount)
 }
@@ -221,13 +219,11 @@ fn tmpfs(destination: &str, options: &str) -> Result<Mount> {
         all.push(option.to_owned());
     }
     let read_only = all.iter().any(|option| option == "ro");
-    Ok(Mount {
-        kind: MountKind::Tmpfs,
-        destination: absolute(destination)?,
-        options: all,
-        read_only,
-        ..Mount::default()
-    })
+    let destination = absolute(destination)?;
+    if destination == Path::new("/") {
+        return Err(Error::invalid("invalid specification: destination can't be '/'"));
+    }
+    Ok(Mount { kind: MountKind::Tmpfs, destination, options: all, read_only, ..Mount::default() })
 }
 
 const TMPFS_OPTIONS: &[&str] = &["noexec", "nosuid", "nodev"];

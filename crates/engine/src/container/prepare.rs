@@ -100,20 +100,22 @@ fn peer(engine: &Engine, own: &ContainerId, what: Joined, mode: &str) -> Result<
     }
     let view = peer.view();
     let record = &view.record;
-    if what == Joined::Ipc && matches!(record.host_config.ipc_mode.as_str(), "private" | "none") {
-        return Err(what.failed(format!(
-            "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
-            peer.id
-        )));
-    }
     match record.state.status {
         Status::Restarting => Err(Error::conflict(format!(
             "Container {} is restarting, wait until the container is running",
             peer.id
         ))),
-        status if status.has_process() => Ok(Some(record.state.pid)),
-        _ => Err(what.not_running(record)),
+        status if !status.has_process() => Err(what.not_running(record)),
+        _ if what == Joined::Ipc && !is_shareable(&record.host_config) => Err(what.failed(format!(
+            "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+            peer.id
+        ))),
+        _ => Ok(Some(record.state.pid)),
     }
+}
+
+fn is_shareable(host: &HostConfig) -> bool {
+    !matches!(host.ipc_mode.as_str(), "private" | "none")
 }
 
 pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
@@ -152,7 +154,10 @@ fn check_working_dir(root: BorrowedFd<'_>, dir: &str) -> Result<()> {
 
 /// Stored before anything else is touched: the run folder, and the note that a run begins.
 fn intend(engine: &Engine, record: &Record) -> Result<()> {
-    sys::fs::create_dir_all(engine.config().run_folder(&record.id), 0o700)?;
+    let folder = engine.config().run_folder(&record.id);
+    sys::fs::create_dir_all(&folder, 0o700)?;
+    // An earlier run's, if its exit could not be recorded for want of room.
+    sys::fs::remove_file_if_exists(crate::config::exit_file(&folder))?;
     record.intend_run(&engine.config().folder(&record.id), engine.boot_id())?;
     sys::crash::point("container.start.intended");
     Ok(())
@@ -397,7 +402,10 @@ fn default_filter() -> Result<Program> {
 
 /// The node at a path, or all nodes in a folder.
 fn find_devices(path: &Path) -> Result<Vec<Device>> {
-    let real = sys::fs::canonicalize(path)?;
+    let real = sys::fs::canonicalize(path).map_err(|error| match error.kind() {
+        Kind::NotFound => Error::not_found("no such file or directory"),
+        _ => error,
+    })?;
     let stat = sys::fs::metadata(&real)?;
     if !stat.is_dir() {
         return device(path, &stat).map(|device| vec![device]);

@@ -42,7 +42,7 @@ pub(crate) fn summary(engine: &Engine, view: &View, size: bool) -> Result<Summar
         names: vec![format!("/{}", record.name)],
         image: image_name(engine, record),
         image_id: record.image_id.clone(),
-        command: record.command().cloned().collect::<Vec<_>>().join(" "),
+        command: command(record),
         created: seconds(&record.created),
         ports: published(record, view.endpoint.as_ref()),
         size_rw,
@@ -56,6 +56,16 @@ pub(crate) fn summary(engine: &Engine, view: &View, size: bool) -> Result<Summar
         },
         network_settings: SummaryNetworks { networks: endpoints(engine, view) },
         mounts: mounts(engine, record),
+    })
+}
+
+/// Words with a space in them stand between quotes; those that have quotes already are left to the reader.
+fn command(record: &Record) -> String {
+    let mut words = record.command();
+    let program = words.next().cloned().unwrap_or_default();
+    words.fold(program, |line, word| match word.contains(' ') {
+        true => format!("{line} '{word}'"),
+        false => format!("{line} {word}"),
     })
 }
 
@@ -197,7 +207,7 @@ fn mounts(engine: &Engine, record: &Record) -> Vec<MountPoint> {
                 source: source.to_string_lossy().into_owned(),
                 destination: mount.destination.to_string_lossy().into_owned(),
                 driver: if is_volume { "local".into() } else { String::new() },
-                mode: if is_volume && mount.mode.is_empty() && !mount.from_mounts {
+                mode: if is_volume && mount.mode.is_empty() && !mount.anonymous {
                     "z".into()
                 } else {
                     mount.mode.clone()
@@ -254,9 +264,11 @@ fn port_map(view: &View) -> PortMap {
 /// What was asked for, filled with what is while it runs.
 fn endpoints(engine: &Engine, view: &View) -> std::collections::BTreeMap<String, EndpointSettings> {
     let running = view.record.state.status.has_process();
+    let has_run = view.record.state.started_at != crate::record::NEVER;
     let fill = |name: &String, asked: &EndpointSettings| {
         let mut settings = asked.clone();
-        if let Ok(network) = engine.networks().inspect(name) {
+        // Before its first run it is in no network yet.
+        if has_run && let Ok(network) = engine.networks().inspect(name) {
             settings.network_id = network.id;
         }
         match &view.endpoint {
@@ -272,4 +284,18 @@ fn endpoints(engine: &Engine, view: &View) -> std::collections::BTreeMap<String,
         (name.clone(), settings)
     };
     view.record.endpoints.iter().map(|(name, asked)| fill(name, asked)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ContainerId;
+    use crate::record::NEVER;
+
+    #[test]
+    fn words_with_spaces_are_quoted() {
+        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        record.config.cmd = Some(["sh", "-c", "exit 4", "d\"e"].map(str::to_owned).to_vec());
+        assert_eq!(command(&record), "sh -c 'exit 4' d\"e");
+    }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use fault::{Error, Kind, Result};
 use runtime::protocol::{Event, Request, Running};
 
-use super::exit;
 use super::prepare::{self, Peers, Prepared, Wish};
 use super::task::Task;
+use super::{borrowed, exit};
 use crate::monitors::Monitor;
 use crate::state::{Action, Status};
 
@@ -19,6 +19,7 @@ impl Task {
         match self.launch().await {
             Ok(running) => {
                 self.settle_running(running, edge.to);
+                borrowed::tell_taken(&self.engine, &self.record());
                 edge.events.iter().for_each(|event| self.tell(event, &[]));
                 self.engine.monitors().prepare(&self.engine);
                 Ok(())

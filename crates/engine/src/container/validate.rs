@@ -18,14 +18,32 @@ pub(super) fn name(text: &str) -> Result<&str> {
     if valid {
         return Ok(name);
     }
-    Err(Error::invalid(format!(
-        "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )))
+    Err(Error::invalid(bad_name(text)))
+}
+
+pub(super) fn bad_name(text: &str) -> String {
+    format!("Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 }
 
 /// Everything that can be said without looking at images and other containers.
 pub(super) fn create(wanted: &Create) -> Result<()> {
     CHECKS.iter().try_for_each(|check| check(wanted))
+}
+
+/// What is odd but accepted.
+pub(super) fn warnings(host: &HostConfig) -> Vec<String> {
+    let publishes = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    let table = [
+        (
+            host.network_mode == "host" && publishes,
+            "Published ports are discarded when using host network mode",
+        ),
+        (
+            host.resources.oom_kill_disable == Some(true) && host.resources.memory == 0,
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.",
+        ),
+    ];
+    table.into_iter().filter(|(odd, _)| *odd).map(|(_, words)| words.to_owned()).collect()
 }
 
 type Check = fn(&Create) -> Result<()>;

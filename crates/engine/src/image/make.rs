@@ -3,7 +3,7 @@
 use api::container::Commit;
 use api::progress::Message;
 use fault::{Error, Result};
-use oci::image::{Config, Healthcheck};
+use oci::image::Config;
 use oci::{Platform, Reference};
 use store::ImageId;
 
@@ -66,19 +66,24 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
         parent: Some(view.record.image_id.parse::<oci::Digest>().map(ImageId)?),
         reference: reference.clone(),
     };
+    let comment = commit.comment.clone().unwrap_or_default();
     let key = container.id.to_string();
     let make = move |engine: &Engine| engine.store().commit(&engine.store().snapshot(&key)?, &commit);
     let id = match wanted.pause && view.record.state.status == crate::Status::Running {
         true => container::while_still(engine, container.id.clone(), make).await?,
         false => engine.blocking(make).await?,
     };
-    tell_commit(engine, &view, &id, reference.as_ref());
+    tell(engine, "create", &id, &id.to_string());
+    if let Some(reference) = &reference {
+        tell(engine, "tag", &id, &reference.familiar());
+    }
+    tell_commit(engine, &view, &id, comment, reference.as_ref());
     Ok(id.to_string())
 }
 
-fn tell_commit(engine: &Engine, view: &View, id: &ImageId, reference: Option<&Reference>) {
+fn tell_commit(engine: &Engine, view: &View, id: &ImageId, comment: String, reference: Option<&Reference>) {
     let reference = reference.map(Reference::familiar).unwrap_or_default();
-    let details = [("imageID", id.to_string()), ("imageRef", reference)];
+    let details = [("comment", comment), ("imageID", id.to_string()), ("imageRef", reference)];
     engine.events().publish_container(&view.record, "commit", &details);
 }
 
@@ -143,20 +148,9 @@ fn image_config(config: &api::container::Config) -> Config {
         working_dir: config.working_dir.clone(),
         labels: config.labels.clone(),
         stop_signal: Some(config.stop_signal.clone()).filter(|signal| !signal.is_empty()),
-        healthcheck: config.healthcheck.as_ref().map(healthcheck),
+        healthcheck: config.healthcheck.clone(),
         on_build: config.on_build.clone().unwrap_or_default(),
         shell: config.shell.clone().unwrap_or_default(),
         ..Config::default()
-    }
-}
-
-fn healthcheck(check: &api::container::Healthcheck) -> Healthcheck {
-    Healthcheck {
-        test: check.test.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        start_period: check.start_period,
-        start_interval: check.start_interval,
-        retries: check.retries,
     }
 }

@@ -44,13 +44,7 @@ pub(super) fn attach_all(plan: &Plan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup)
 }
 
 fn describe(mount: &MountPlan<'_>) -> String {
-    let source = match &mount.source {
-        Source::Host(path) => path.display().to_string(),
-        Source::FileSystem { source, .. } => (*source).to_owned(),
-        Source::Cgroup => "cgroup".to_owned(),
-        Source::Given(_) => "mount".to_owned(),
-    };
-    format!("error mounting {source:?} to rootfs at {:?}", mount.destination)
+    format!("error mounting {:?} to rootfs at {:?}", mount.origin, mount.destination)
 }
 
 fn attach(plan: &Plan<'_>, mount: &MountPlan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<OwnedFd> {
@@ -74,21 +68,24 @@ fn attach(plan: &Plan<'_>, mount: &MountPlan<'_>, root: BorrowedFd<'_>, cgroup: 
         mount::change(tree.as_fd(), &change)?;
     }
     let target = target(root, mount.destination, &tree)?;
-    mount::attach(tree.as_fd(), target.as_fd()).map_err(|error| explain_mismatch(error, &tree, &target))?;
+    mount::attach(tree.as_fd(), target.as_fd())
+        .map_err(|error| explain_mismatch(error, mount, &tree, &target))?;
     Ok(tree)
 }
 
 /// A folder on a file, or the other way round: where mount(2) has ENOTDIR, which Docker's users know, move_mount(2)
 /// has EINVAL.
-fn explain_mismatch(error: Error, tree: &OwnedFd, target: &OwnedFd) -> Error {
+fn explain_mismatch(error: Error, mount: &MountPlan<'_>, tree: &OwnedFd, target: &OwnedFd) -> Error {
     let is_folder = |fd| fs::fstat(fd).is_ok_and(|stat| stat.is_dir());
     if is_folder(tree) == is_folder(target) {
         return error;
     }
-    Error::io("mount", std::io::Error::from_raw_os_error(ENOTDIR))
+    let what = format!("mount src={}, dst={}", mount.origin.display(), mount.destination.display());
+    Error::invalid(format!(
+        "{what}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the \
+         specified host path exists and is the expected type"
+    ))
 }
-
-const ENOTDIR: i32 = 20;
 
 pub(super) fn new_filesystem(
     kind: &str,
@@ -177,7 +174,9 @@ fn attach_cgroup(
         return Ok(tree);
     }
     let options = [("mode", Some("755"))];
-    let tmpfs = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, CGROUP_ATTRIBUTES)?;
+    // Read-only once the hierarchies have their folders.
+    let attributes = mount.options.attributes.set.without(Attributes::READ_ONLY);
+    let tmpfs = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?;
     mount::attach(tmpfs.as_fd(), target.as_fd())?;
     for hierarchy in &layout.v1 {
         let (_, name) = split(&hierarchy.mount)?;
@@ -192,8 +191,6 @@ fn attach_cgroup(
     }
     Ok(tmpfs)
 }
-
-const CGROUP_ATTRIBUTES: Attributes = Attributes::NO_SUID;
 
 fn cgroup_folder(source: &Path, mount: &MountPlan<'_>) -> Result<OwnedFd> {
     let tree = mount::bind(host(), source, false)?;

@@ -51,6 +51,8 @@ pub(super) struct ProcessPlan {
 #[derive(Debug)]
 pub(super) struct MountPlan<'a> {
     pub(super) destination: &'a Path,
+    /// What the specification calls the source; for messages.
+    pub(super) origin: &'a Path,
     pub(super) source: Source<'a>,
     pub(super) options: Options,
     /// Others are mounted beneath, or devices made, before it becomes read-only.
@@ -272,7 +274,13 @@ fn mount_plan<'a>(
     };
     let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
     let is_dev = mount.destination == Path::new("/dev") && !options.bind;
-    Ok(MountPlan { destination: &mount.destination, source, options, read_only_late: is_tmpfs || is_dev })
+    Ok(MountPlan {
+        destination: &mount.destination,
+        origin: &mount.source,
+        source,
+        options,
+        read_only_late: is_tmpfs || is_dev,
+    })
 }
 
 fn is_plain(path: &Path) -> bool {
