@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The same in an image's configuration and a container's.
+pub use oci::image::Healthcheck;
+
 use crate::host_config::{HostConfig, RestartPolicy};
 use crate::image::{Empty, GraphDriver};
 use crate::network::EndpointSettings;
@@ -64,24 +67,6 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<
         Command::One(word) => vec![word],
         Command::Many(words) => words,
     }))
-}
-
-/// Durations are nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct Healthcheck {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub test: Vec<String>,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub timeout: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_period: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub start_interval: i64,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub retries: i64,
 }
 
 /// Everything that makes a container. All ways to run something end in this.

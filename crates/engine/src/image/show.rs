@@ -87,20 +87,9 @@ fn config(config: Option<&oci::image::Config>) -> Config {
         labels: config.labels.clone(),
         stop_signal: config.stop_signal.clone().unwrap_or_default(),
         args_escaped: config.args_escaped,
-        healthcheck: config.healthcheck.as_ref().map(healthcheck),
+        healthcheck: config.healthcheck.clone(),
         on_build: or_absent(&config.on_build),
         shell: or_absent(&config.shell),
-    }
-}
-
-pub(crate) fn healthcheck(check: &oci::image::Healthcheck) -> api::container::Healthcheck {
-    api::container::Healthcheck {
-        test: check.test.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        start_period: check.start_period,
-        start_interval: check.start_interval,
-        retries: check.retries,
     }
 }
 
