@@ -26,10 +26,12 @@ pub(crate) async fn list(request: Request) -> Result<Answer> {
 }
 
 pub(crate) async fn inspect(request: Request) -> Result<Answer> {
+    refuse_platform(&request)?;
     request.ok(&image::inspect(&request.door.engine, &request.name).await?)
 }
 
 pub(crate) async fn history(request: Request) -> Result<Answer> {
+    refuse_platform(&request)?;
     request.ok(&image::history(&request.door.engine, &request.name).await?)
 }
 
@@ -49,11 +51,13 @@ pub(crate) async fn remove(request: Request) -> Result<Answer> {
     if request.name.trim().is_empty() {
         return Err(Error::invalid("image name cannot be blank"));
     }
+    refuse_platform(&request)?;
     let (force, prune) = (request.query.flag("force"), !request.query.flag("noprune"));
     request.ok(&image::remove(&request.door.engine, &request.name, force, prune).await?)
 }
 
 pub(crate) async fn save(request: Request) -> Result<Answer> {
+    refuse_platform(&request)?;
     let names = if request.name.is_empty() {
         request.query.all("names").map(str::to_owned).collect()
     } else {
@@ -64,6 +68,7 @@ pub(crate) async fn save(request: Request) -> Result<Answer> {
 }
 
 pub(crate) async fn load(request: Request) -> Result<Answer> {
+    refuse_platform(&request)?;
     let quiet = request.query.flag_or("quiet", true);
     let engine = request.door.engine.clone();
     progress(image::load(&engine, request.into_stream().boxed(), quiet).await?)
@@ -129,6 +134,14 @@ pub(crate) async fn commit(mut request: Request) -> Result<Answer> {
 
 pub(crate) async fn prune(request: Request) -> Result<Answer> {
     request.ok(&engine::prune::images(&request.door.engine, request.query.filters()?).await?)
+}
+
+/// An image has one platform here, so there is none to choose.
+fn refuse_platform(request: &Request) -> Result<()> {
+    match ["platform", "platforms"].iter().find(|name| request.query.given(name).is_some()) {
+        Some(_) => Err(Error::unsupported("choosing a platform of an image")),
+        None => Ok(()),
+    }
 }
 
 /// A name from its two parts, `latest` if there is no tag; `None` without a repository.

@@ -120,6 +120,7 @@ fn what_is_not_built_says_so() {
             "/plugins",
             "/distribution/a/json",
             "/images/search",
+            "/images/get?names=a&platform=linux",
         ]),
         post("/swarm/init"),
         post("/swarm/leave"),
@@ -138,6 +139,7 @@ fn what_is_not_built_says_so() {
     GET /plugins: 200 []
     GET /distribution/a/json: 501 {"message":"not supported: asking a registry about an image"}
     GET /images/search: 501 {"message":"not supported: searching a registry"}
+    GET /images/get?names=a&platform=linux: 501 {"message":"not supported: choosing a platform of an image"}
     POST /swarm/init: 501 {"message":"not supported: swarm mode"}
     POST /swarm/leave: 503 {"message":"This node is not part of a swarm"}
     POST /networks/create: 501 {"message":"not supported: creating networks"}

@@ -1,6 +1,6 @@
 //! Archives of images in and out.
 
-use api::progress::Message;
+use api::progress::{Detail, Message};
 use fault::{Error, Result};
 use store::Loaded;
 
@@ -8,11 +8,15 @@ use super::tell;
 use crate::Engine;
 use crate::transport::{Body, Lines, Parts, lines, sending};
 
-/// Loads all images of an archive. Errors come as a line of progress, as the client expects.
+/// Loads all images of an archive. Errors come as a line of progress, as the client expects. `quiet` leaves out the
+/// layers.
 pub async fn load(engine: &Engine, body: Body, quiet: bool) -> Result<Lines> {
-    let _quiet = quiet; // Layers are applied in one pass: there is no progress of parts to leave out.
-    Ok(lines(engine, body, |engine, archive, tell_line| {
-        let loaded = engine.store().load(archive, &mut |_| {})?;
+    Ok(lines(engine, body, move |engine, archive, tell_line| {
+        let loaded = engine.store().load(archive, &mut |layer| {
+            if !quiet {
+                tell_line(layer_line(&layer));
+            }
+        })?;
         for image in loaded {
             let name = image.reference.as_ref().map(oci::Reference::familiar);
             tell(engine, "load", &image.id, name.as_deref().unwrap_or(&image.id.to_string()));
@@ -22,6 +26,17 @@ pub async fn load(engine: &Engine, body: Body, quiet: bool) -> Result<Lines> {
         }
         Ok(())
     }))
+}
+
+/// Layers are unpacked side by side, so each is told once, when it is there.
+fn layer_line(layer: &store::Progress) -> Message {
+    let size = i64::try_from(layer.size).unwrap_or(i64::MAX);
+    Message {
+        status: "Loading layer".into(),
+        id: layer.diff_id.short().to_owned(),
+        progress_detail: Some(Detail { current: size, total: size }),
+        ..Message::default()
+    }
 }
 
 fn loaded_lines(image: &Loaded) -> Vec<String> {
