@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use api::container::Attach;
 use api::stdcopy::Stream;
 use bytes::Bytes;
 use client::{Client, Demux, Hijacked};
@@ -35,6 +36,20 @@ pub(crate) struct Streams {
     pub(crate) tty: bool,
     /// Docker's notation; empty means `ctrl-p,ctrl-q`.
     pub(crate) detach_keys: String,
+}
+
+impl Streams {
+    /// The request that joins a container to them.
+    pub(crate) fn request(&self) -> Attach {
+        Attach {
+            stdin: self.stdin,
+            stdout: true,
+            stderr: true,
+            stream: true,
+            detach_keys: self.detach_keys.clone(),
+            ..Attach::default()
+        }
+    }
 }
 
 /// Why the streams ended.

@@ -1,6 +1,6 @@
 //! `kogge attach`: our streams become those of a running container.
 
-use api::container::{Attach, Inspect, WaitCondition};
+use api::container::{Inspect, WaitCondition};
 use client::Client;
 use client::container::Waiting;
 
@@ -60,15 +60,7 @@ async fn attach(cli: &Cli, matches: &Matches, client: &Client, container: &Inspe
         tty,
         detach_keys: super::detach_keys(cli, matches),
     };
-    let options = Attach {
-        stdin: streams.stdin,
-        stdout: true,
-        stderr: true,
-        stream: true,
-        detach_keys: streams.detach_keys.clone(),
-        ..Attach::default()
-    };
-    let connection = client::container::attach(client, id, &options).await?;
+    let connection = client::container::attach(client, id, &streams.request()).await?;
     // It may have ended between the first look and the attach.
     check_state(&client::container::inspect(client, id).await?)?;
     let joined = stream::join(connection, streams);

@@ -1,6 +1,6 @@
 //! `kogge start`, with or without staying attached.
 
-use api::container::{Attach, Inspect, WaitCondition};
+use api::container::{Inspect, WaitCondition};
 use client::Client;
 
 use super::run::{exit_code, told};
@@ -76,17 +76,9 @@ async fn start(cli: &Cli, matches: &Matches, client: &Client, container: &Inspec
         tty,
         detach_keys: super::detach_keys(cli, matches),
     };
-    let attach = Attach {
-        stdin: streams.stdin,
-        stdout: true,
-        stderr: true,
-        stream: true,
-        detach_keys: streams.detach_keys.clone(),
-        ..Attach::default()
-    };
     let removes = container.host_config.auto_remove;
     let condition = if removes { WaitCondition::Removed } else { WaitCondition::NextExit };
-    let connection = client::container::attach(client, id, &attach).await?;
+    let connection = client::container::attach(client, id, &streams.request()).await?;
     let waiting = client::container::wait(client, id, condition).await?;
     if let Err(error) = client::container::start(client, id).await {
         if removes {
