@@ -2,7 +2,7 @@
 //!
 //! Everything is taken away when the host is dropped, also when the test fails: daemons, monitors, containers, cgroups.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -231,7 +231,9 @@ impl Daemon<'_> {
         let socket = self.host.socket();
         loop {
             // A child that a killed daemon was just starting may hold its socket open for another moment.
-            if UnixStream::connect(&socket).is_ok_and(|stream| listener(&stream) == Some(self.pid())) {
+            if UnixStream::connect(&socket)
+                .is_ok_and(|stream| listener(&stream) == Some(self.pid()) && pongs(stream))
+            {
                 return;
             }
             if let Some(status) = self.process.try_wait().expect("it is our child") {
@@ -261,6 +263,12 @@ impl Drop for Daemon<'_> {
 /// The process that listens at the other end.
 fn listener(stream: &UnixStream) -> Option<u32> {
     sys::socket::peer(stream).ok().and_then(|peer| u32::try_from(peer.pid).ok())
+}
+
+/// It listens before it is ready; then it answers, or has died in between.
+fn pongs(mut stream: UnixStream) -> bool {
+    let asked = stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
+    asked.and_then(|()| stream.read_exact(&mut [0])).is_ok()
 }
 
 /// One of the project's programs: in the folder that KOGGE_BIN names, else beside the running test.

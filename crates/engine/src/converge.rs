@@ -293,8 +293,9 @@ async fn lay_down(engine: &Engine, record: Record, settle: bool) -> Result<()> {
     let settled = record.clone();
     let execs = engine
         .blocking(move |engine| {
-            if settle {
-                container::settle(engine, &settled)?;
+            if settle && let Err(error) = container::settle(engine, &settled) {
+                // On a full disk for one; the exit file stays for the next engine.
+                tracing::error!(container = %settled.id, %error, "exit not recorded");
             }
             Execs::load(&folder)
         })

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fault::{Call, Error, Kind, Result};
 use oci::{Descriptor, Digest, Index};
@@ -84,8 +84,16 @@ impl Store {
     }
 
     /// The two files that make `content` an OCI image layout. The index is told anew from the catalog whenever that
-    /// changes; it is for foreign readers only, so a crash may leave an older one.
-    pub(crate) fn write_layout(&self) -> Result<()> {
+    /// changes; it is for foreign readers only, so a crash or a full disk may leave an older one.
+    pub(crate) fn write_layout(&self) {
+        let written = write_unless_same(&self.path("content/oci-layout"), OCI_LAYOUT.as_bytes())
+            .and_then(|()| write_unless_same(&self.path("content/index.json"), &self.index()));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the image layout's index lags behind");
+        }
+    }
+
+    fn index(&self) -> Vec<u8> {
         let catalog = self.catalog();
         let mut manifests = Vec::new();
         for (name, id) in &catalog.names {
@@ -94,9 +102,14 @@ impl Store {
             manifest.annotations = crate::save::name_annotations(name);
             manifests.push(manifest);
         }
-        let index = serde_json::to_vec(&Index::new(manifests)).expect("an index is always JSON");
-        fs::write_swapped(self.path("content/oci-layout"), OCI_LAYOUT, 0o644)?;
-        fs::write_swapped(self.path("content/index.json"), index, 0o644)
+        serde_json::to_vec(&Index::new(manifests)).expect("an index is always JSON")
+    }
+}
+
+fn write_unless_same(path: &Path, content: &[u8]) -> Result<()> {
+    match fs::read(path) {
+        Ok(found) if found == content => Ok(()),
+        _ => fs::write_swapped(path, content, 0o644),
     }
 }
 

@@ -87,7 +87,7 @@ impl Store {
             }
             Ok(catalog.tag(name, id, &now))
         })?;
-        self.write_layout()?;
+        self.write_layout();
         Ok(before.filter(|before| before != id))
     }
 
@@ -188,7 +188,7 @@ impl Store {
         sys::crash::point("store.register.published");
         let moved = self.inner.db.update(|catalog| Ok(enter(catalog, entries)))?;
         sys::crash::point("store.register.entered");
-        self.write_layout()?;
+        self.write_layout();
         Ok(moved)
     }
 }

@@ -59,7 +59,7 @@ impl Store {
             Ok((removed, lost_images(&before, catalog)))
         })?;
         sys::crash::point("store.remove.entered");
-        self.write_layout()?;
+        self.write_layout();
         if gone.is_empty() {
             return Ok(removed);
         }

@@ -64,7 +64,7 @@ impl Store {
         init_layer::ensure(&store)?;
         store.discard_lost_snapshots()?;
         store.rebuild_layers()?;
-        store.write_layout()?;
+        store.write_layout();
         store.collect()?;
         Ok(store)
     }

@@ -92,6 +92,8 @@ fn a_full_disk_loses_no_exit_and_all_goes_on_afterwards() {
     let mut daemon = host.start();
     let client = daemon.own();
     witness::image(&client);
+    client
+        .ok_with(&["import", "-", "spare"], &image::single_file_root("spare", &[8; 1 << 20], 0o644).unwrap());
     let ends = "trap 'exit 7' TERM; while :; do usleep 10000; done";
     for name in ["stopped", "ended", "removed"] {
         client.ok(&["run", "-d", "--name", name, "busybox", "sh", "-c", ends]);
@@ -111,11 +113,14 @@ fn a_full_disk_loses_no_exit_and_all_goes_on_afterwards() {
     assert!(exec.code == 126 && exec.stdout.contains("No space left on device"), "{exec:?}");
     is_refused_for_room(&client, &["import", "-", "none"], &image::busybox_root().unwrap());
     assert_eq!(client.ok(&["ps", "-aq"]).lines().count(), 3);
-    client.ok(&["rm", "-f", "removed"]);
     client.ok(&["stop", "stopped"]);
     let code = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}"];
     let code = |name| client.ok(&[&code[..], &[name]].concat());
     assert_eq!(code("stopped"), "exited 7");
+    // Whoever makes room must be able to.
+    client.ok(&["rm", "-f", "-v", "removed"]);
+    client.ok(&["rmi", "spare"]);
+    fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
     daemon.kill();
     let pid = remains::cgroups(host.cgroup()).iter().find_map(|folder| {
         fs::read_to_string(folder.join("cgroup.procs")).ok()?.lines().next()?.parse().ok()
