@@ -84,8 +84,13 @@ fn source_faults(name: &str, text: &str) -> Vec<String> {
 /// Every Rust source of the workspace.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut open =
-        vec![folder.join("crates"), folder.join("xtask"), folder.join("tests"), folder.join("fuzz")];
+    let mut open = vec![
+        folder.join("crates"),
+        folder.join("xtask"),
+        folder.join("tests"),
+        folder.join("fuzz"),
+        folder.join("benches"),
+    ];
     while let Some(folder) = open.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries {

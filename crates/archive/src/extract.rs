@@ -36,11 +36,13 @@ pub struct Extract<'a> {
     pub owner: Option<(u32, u32)>,
     /// Refuse to put a file over a directory or a directory over a file, instead of replacing it.
     pub keep_kinds: bool,
+    /// Places that are something else to whoever will see the tree; an entry there is an error.
+    pub hidden: &'a [PathBuf],
 }
 
 impl Default for Extract<'_> {
     fn default() -> Self {
-        Self { into: Path::new(""), whiteouts: Whiteouts::Keep, owner: None, keep_kinds: false }
+        Self { into: Path::new(""), whiteouts: Whiteouts::Keep, owner: None, keep_kinds: false, hidden: &[] }
     }
 }
 
@@ -99,6 +101,7 @@ impl<'a> Extraction<'a> {
         let path = name::beneath(&entry.header.name, self.how.into)?;
         // The root itself is the caller's, its metadata too.
         let Some(name) = path.file_name() else { return Ok(()) };
+        self.refuse_hidden(&path)?;
         self.done.entries += 1;
         let folder = self.folders.of(path.parent().unwrap_or(Path::new("")))?;
         let is_dir = entry.header.kind == EntryKind::Directory;
@@ -108,6 +111,16 @@ impl<'a> Extraction<'a> {
             return Ok(());
         }
         self.make(&place, entry).doing(|| format!("extracting {}", path.display()))
+    }
+
+    fn refuse_hidden(&self, path: &Path) -> Result<()> {
+        match self.how.hidden.iter().find(|hidden| path.starts_with(hidden)) {
+            Some(hidden) => {
+                let (path, hidden) = (path.display(), hidden.display());
+                Err(Error::unsupported(format!("extracting {path} beneath what is mounted at {hidden}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn make(&mut self, place: &Place<'_>, entry: &mut Entry<'_, impl Read>) -> Result<()> {

@@ -48,7 +48,6 @@ pub(crate) fn container(
     proxies: &[String],
 ) -> Checked<Create> {
     check_early(matches)?;
-    let streams = Streams::of(matches);
     let volumes = volume::sort(&matches.list("volume"))?;
     let ports = ports::wanted(matches)?;
     let resources = resources::of(matches)?;
@@ -63,39 +62,58 @@ pub(crate) fn container(
     if matches.is_on("rm") && !matches!(restart.name.as_str(), "" | "no") {
         return Err("conflicting options: cannot specify both --restart and --rm".into());
     }
-    let network_mode = network::mode(matches);
     let endpoints = network::endpoints(matches)?;
-
     let config = Config {
+        exposed_ports: ports.exposed,
+        env: Some(environment).filter(|list| !list.is_empty()),
+        healthcheck,
+        volumes: Some(volumes.anonymous),
+        labels,
+        ..plain_config(matches, image, args)
+    };
+    let host_config = HostConfig {
+        binds: some(volumes.binds),
+        log_config: log,
+        port_bindings: Some(ports.bindings),
+        restart_policy: restart,
+        security_opt: some(security.options),
+        storage_opt: storage,
+        resources,
+        masked_paths: security.masked_paths,
+        readonly_paths: security.readonly_paths,
+        ..plain_host_config(matches)
+    };
+    Ok(Create { config, host_config, networking_config: NetworkingConfig { endpoints_config: endpoints } })
+}
+
+/// What goes from flags to the configuration as it is.
+fn plain_config(matches: &Matches, image: &str, args: &[String]) -> Config {
+    let streams = Streams::of(matches);
+    Config {
         hostname: matches.text("hostname").into(),
         domainname: matches.text("domainname").into(),
         user: matches.text("user").into(),
         attach_stdin: streams.stdin,
         attach_stdout: streams.stdout,
         attach_stderr: streams.stderr,
-        exposed_ports: ports.exposed,
         tty: matches.is_on("tty"),
         open_stdin: matches.is_on("interactive"),
         stdin_once: matches.is_on("interactive") && streams.stdin,
-        env: Some(environment).filter(|list| !list.is_empty()),
         cmd: Some(args.to_vec()).filter(|list| !list.is_empty()),
-        healthcheck,
         image: image.into(),
-        volumes: Some(volumes.anonymous),
         working_dir: matches.text("workdir").into(),
         entrypoint: matches.is_given("entrypoint").then(|| vec![matches.text("entrypoint").into()]),
-        labels,
         stop_signal: matches.text("stop-signal").into(),
         stop_timeout: matches.is_given("stop-timeout").then(|| matches.int("stop-timeout")),
         ..Config::default()
-    };
-    let host_config = HostConfig {
-        binds: some(volumes.binds),
+    }
+}
+
+/// What goes from flags to the host's side as it is.
+fn plain_host_config(matches: &Matches) -> HostConfig {
+    HostConfig {
         container_id_file: matches.text("cidfile").into(),
-        log_config: log,
-        network_mode,
-        port_bindings: Some(ports.bindings),
-        restart_policy: restart,
+        network_mode: network::mode(matches),
         auto_remove: matches.is_on("rm"),
         volume_driver: matches.text("volume-driver").into(),
         volumes_from: some(matches.list("volumes-from")),
@@ -115,8 +133,6 @@ pub(crate) fn container(
         privileged: matches.is_on("privileged"),
         publish_all_ports: matches.is_on("publish-all"),
         readonly_rootfs: matches.is_on("read-only"),
-        security_opt: some(security.options),
-        storage_opt: storage,
         tmpfs: volume::tmpfs(&matches.list("tmpfs")),
         uts_mode: matches.text("uts").into(),
         userns_mode: matches.text("userns").into(),
@@ -124,14 +140,10 @@ pub(crate) fn container(
         sysctls: environment::pairs(&matches.list("sysctl")),
         runtime: matches.text("runtime").into(),
         isolation: matches.text("isolation").into(),
-        resources,
         mounts: mount::all(&matches.list("mount")),
-        masked_paths: security.masked_paths,
-        readonly_paths: security.readonly_paths,
         init: matches.is_given("init").then(|| matches.is_on("init")),
         ..HostConfig::default()
-    };
-    Ok(Create { config, host_config, networking_config: NetworkingConfig { endpoints_config: endpoints } })
+    }
 }
 
 /// The streams that the client wants to hold.

@@ -115,6 +115,7 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         dns: settings.dns.clone(),
         labels: settings.labels.clone(),
         debug: settings.debug,
+        ..engine::Config::default()
     })
 }
 

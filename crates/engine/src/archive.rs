@@ -16,7 +16,7 @@ use api::container::{Change, PathStat};
 use archive::tar::Writer;
 use archive::{Extract, Pack, compression};
 use fault::{Doing, Error, Kind, Result};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::container::{self, Container};
 use crate::transport::{self, Body, Parts};
@@ -24,7 +24,7 @@ use crate::user::Accounts;
 use crate::{Engine, Record};
 use names::Wanted;
 use place::{Last, Missing};
-use view::View;
+use view::{Tree, View};
 
 /// How an archive is put into a container.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,12 +73,16 @@ pub async fn put(engine: &Engine, id: &str, path: &str, how: Put, body: Body) ->
     let record = container.view().record.clone();
     let (id, text) = (id.to_owned(), path.to_owned());
     let extracted = transport::receiving(engine, body, move |_, reader| {
-        let (into, folder) =
-            extraction_point(&view, &record, &text).map_err(|error| lost(error, &text, &id))?;
+        let target = extraction_point(&view, &record, &text).map_err(|error| lost(error, &text, &id))?;
         let owner = if how.copy_uid_gid { user_of(&view, &record)? } else { None };
-        let extract =
-            Extract { into: &folder, owner, keep_kinds: how.no_overwrite_dir_non_dir, ..Extract::default() };
-        archive::extract(compression::reader(reader)?, into.as_fd(), &extract).map(drop)
+        let extract = Extract {
+            into: &target.folder,
+            owner,
+            keep_kinds: how.no_overwrite_dir_non_dir,
+            hidden: &target.hidden,
+            ..Extract::default()
+        };
+        archive::extract(compression::reader(reader)?, target.root.as_fd(), &extract).map(drop)
     });
     extracted.await?;
     tell(engine, &container, "extract-to-dir");
@@ -136,18 +140,32 @@ fn stat_now(view: &View, wanted: &Wanted) -> Result<PathStat> {
     })
 }
 
-/// The tree that an archive goes into, and the folder there.
-fn extraction_point<'a>(
-    view: &'a View,
-    record: &Record,
-    path: &str,
-) -> Result<(std::os::fd::BorrowedFd<'a>, PathBuf)> {
+/// The tree that an archive goes into.
+#[derive(Debug)]
+struct Target {
+    root: OwnedFd,
+    folder: PathBuf,
+    /// Where other trees are mounted that could not be put in their places: nothing must go beneath them.
+    hidden: Vec<PathBuf>,
+}
+
+fn extraction_point(view: &View, record: &Record, path: &str) -> Result<Target> {
     let place = view.walk(Path::new(path), Last::Followed, Missing::Refused)?;
     if !place.stat()?.is_dir() {
         return Err(Error::invalid("extraction point is not a directory"));
     }
     check_writable(record, &place.path)?;
-    Ok((place.root(), place.inner()))
+    let below = view.trees_below(&place.path);
+    if !below.is_empty()
+        && let Some(root) = view.assembled()?
+    {
+        let folder = place.path.strip_prefix("/").unwrap_or(&place.path).to_owned();
+        return Ok(Target { root, folder, hidden: Vec::new() });
+    }
+    let folder = place.inner();
+    let inside = |tree: &Tree| Some(folder.join(tree.at.strip_prefix(&place.path).ok()?));
+    let hidden = below.into_iter().filter_map(inside).collect();
+    Ok(Target { root: sys::fs::duplicate(place.root())?, folder, hidden })
 }
 
 /// Refuses what the container's own processes could not write either.

@@ -16,6 +16,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ContainerId;
 
@@ -35,6 +36,8 @@ pub struct Config {
     /// Shown by `info`.
     pub labels: Vec<String>,
     pub debug: bool,
+    /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
+    pub root_kept_for: Duration,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             dns: Vec::new(),
             labels: Vec::new(),
             debug: false,
+            root_kept_for: Duration::from_secs(10),
         }
     }
 }

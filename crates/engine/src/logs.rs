@@ -17,11 +17,14 @@ use bytes::Bytes;
 use fault::{Error, Kind, Result};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use runtime::protocol::LogEnd;
 
-use crate::Engine;
+use crate::{Engine, Record};
 use entry::Format;
 use files::LogFiles;
 use follow::{Follower, Reader};
+
+pub(crate) use files::end;
 
 /// The log of a container as bytes for the client.
 pub struct Logs {
@@ -43,9 +46,7 @@ pub async fn read(engine: &Engine, id: &str, options: LogOptions) -> Result<Logs
     }
     let container = engine.containers().find(id)?;
     let view = container.view();
-    if view.record.host_config.log_config.kind == "none" {
-        return Err(Error::new(Kind::Unsupported, "configured logging driver does not support reading"));
-    }
+    check_readable(&view.record)?;
     let tty = view.record.config.tty;
     let format = Format { options: options.clone(), framed: !tty };
     let path = engine.config().log_file(&container.id);
@@ -56,4 +57,31 @@ pub async fn read(engine: &Engine, id: &str, options: LogOptions) -> Result<Logs
     let reader =
         engine.blocking(move |_| Ok(Reader::new(LogFiles::open(&path, options.tail)?, format))).await?;
     Ok(Logs { tty, parts: follow::stream(engine.clone(), reader, follower).boxed() })
+}
+
+/// The log up to an end, or as it is now; for clients that go on with the process's streams.
+pub(crate) async fn replay(
+    engine: &Engine,
+    record: &Record,
+    options: LogOptions,
+    end: Option<LogEnd>,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let format = Format { options, framed: !record.config.tty };
+    let path = engine.config().log_file(&record.id);
+    let reader = engine.blocking(move |_| {
+        let files = match end {
+            Some(end) => LogFiles::open_until(&path, end),
+            None => LogFiles::open(&path, None),
+        };
+        Ok(Reader::new(files?, format))
+    });
+    Ok(follow::stream(engine.clone(), reader.await?, None).boxed())
+}
+
+/// Refuses what has no log here.
+pub(crate) fn check_readable(record: &Record) -> Result<()> {
+    match record.host_config.log_config.kind.as_str() {
+        "none" => Err(Error::new(Kind::Unsupported, "configured logging driver does not support reading")),
+        _ => Ok(()),
+    }
 }

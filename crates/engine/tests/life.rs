@@ -192,3 +192,33 @@ fn a_failed_start_is_told_once() {
         house
     });
 }
+
+#[test]
+fn the_root_of_a_stopped_container_is_unmounted_when_nobody_needs_it() {
+    in_house(async |house| {
+        let quiet = std::time::Duration::from_millis(200);
+        let house = house.reopen_with(|config| config.root_kept_for = quiet).await;
+        let id = house.create_shell("echo x >>/f; cat /f").await;
+        assert_eq!(house.run(&id).await.1, "x\n");
+        assert_eq!(house.run(&id).await.1, "x\nx\n", "a restart finds the root as it was");
+        assert_eq!(held_overlays(), 1);
+        let mut look = tokio::time::interval(quiet / 20);
+        while held_overlays() > 0 {
+            look.tick().await;
+        }
+        assert_eq!(house.run(&id).await.1, "x\nx\nx\n");
+        house
+    });
+}
+
+/// Descriptors of this process that are roots of overlays.
+fn held_overlays() -> usize {
+    let fds = std::fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(|entry| {
+        let path = std::path::Path::new("/proc/self/fd").join(entry.ok()?.file_name());
+        sys::fs::filesystem_magic(path).ok()
+    });
+    fds.filter(|magic| *magic == OVERLAY).count()
+}
+
+/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+const OVERLAY: u64 = 0x794c_7630;

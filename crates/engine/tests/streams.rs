@@ -131,3 +131,59 @@ async fn running(house: &House) -> String {
     house.start(&id).await;
     id
 }
+
+const LOGGED: Attach =
+    Attach { stdin: false, stdout: true, stderr: true, logs: true, stream: true, detach_keys: String::new() };
+
+#[test]
+fn a_replayed_log_goes_over_into_the_stream_without_a_gap() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["sh","-c","echo one; echo two >&2; printf th; read x; echo ree; seq 500"],"OpenStdin":true}"#;
+        let id = house.create(json).await;
+        let mut first = container::attach(&house.engine, &id, ALL).await.unwrap();
+        house.start(&id).await;
+        let mut begun = [0; 4 + 4 + 2 + 3 * 8];
+        first.io.read_exact(&mut begun).await.unwrap();
+        let mut logged = container::attach(&house.engine, &id, LOGGED).await.unwrap();
+        let stdout = Attach { stderr: false, ..LOGGED };
+        let mut partly = container::attach(&house.engine, &id, stdout).await.unwrap();
+        let log = Attach { stream: false, ..LOGGED };
+        let mut log = container::attach(&house.engine, &id, log).await.unwrap();
+        assert_eq!(read_all(&mut log).await, "one\ntwo\n");
+        first.io.write_all(b"\n").await.unwrap();
+        let numbers: String = (1..=500).map(|number| format!("{number}\n")).collect();
+        assert_eq!(read_all(&mut logged).await, format!("one\ntwo\nthree\n{numbers}"));
+        assert_eq!(read_all(&mut partly).await, format!("one\nthree\n{numbers}"));
+        house
+    });
+}
+
+#[test]
+fn a_log_is_replayed_while_output_goes_on() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["sh","-c","seq 100000; sleep 0.1; seq 100000"]}"#;
+        let id = house.create(json).await;
+        house.start(&id).await;
+        let mut logged = container::attach(&house.engine, &id, LOGGED).await.unwrap();
+        let numbers: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+        assert!(read_all(&mut logged).await == numbers.repeat(2), "every line once");
+        house
+    });
+}
+
+#[test]
+fn the_log_of_the_last_run_comes_before_the_next_one() {
+    in_house(async |house| {
+        let id = house.create_shell("echo a run").await;
+        let mut fresh = container::attach(&house.engine, &id, LOGGED).await.unwrap();
+        house.run(&id).await;
+        assert_eq!(read_all(&mut fresh).await, "a run\n");
+        let mut logged = container::attach(&house.engine, &id, LOGGED).await.unwrap();
+        house.run(&id).await;
+        assert_eq!(read_all(&mut logged).await, "a run\na run\n");
+        let silent = house.create(r#"{"HostConfig":{"LogConfig":{"Type":"none"}}}"#).await;
+        let refused = container::attach(&house.engine, &silent, LOGGED).await.unwrap_err();
+        assert_eq!(refused.to_string(), "configured logging driver does not support reading");
+        house
+    });
+}

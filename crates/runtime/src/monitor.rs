@@ -269,7 +269,7 @@ impl Monitor {
         match request {
             Request::Start(start) => self.start(*start, fds).map(|()| None),
             Request::Exec(exec) => self.exec(*exec, fds).map(|()| None),
-            Request::Attach(attach) => self.attach(&attach, fds).map(|()| Some(Event::Done { number })),
+            Request::Attach(attach) => self.attach(number, &attach, fds).map(Some),
             Request::Resize { target, width, height } => {
                 self.task(&target)?.resize(Size { height, width })?;
                 Ok(Some(Event::Done { number }))
@@ -377,9 +377,16 @@ impl Monitor {
         Ok(())
     }
 
-    fn attach(&mut self, attach: &Attach, fds: &mut Fds) -> Result<()> {
-        let socket = fds.take(attach.attachment.socket)?;
-        self.task(&attach.target)?.attach(socket, &attach.attachment, attach.patience)
+    fn attach(&mut self, number: u64, attach: &Attach, fds: &mut Fds) -> Result<Event> {
+        let Attach { target, attachment, patience, continues_log } = attach;
+        let socket = fds.take(attachment.socket)?;
+        let task = self.task(target)?;
+        if *continues_log {
+            let log_end = task.attach_behind_log(socket, attachment, *patience)?;
+            return Ok(Event::Attached { number, log_end });
+        }
+        task.attach(socket, attachment, *patience)?;
+        Ok(Event::Done { number })
     }
 
     /// A task that runs, or has output left.

@@ -22,8 +22,8 @@ mod message;
 
 pub use codec::{FRAME_LEN_MAX, Fds, Frame, Inbox, Outbox, Slot, fill, flush};
 pub use message::{
-    Attach, Attachment, Call, Container, Event, Exec, ExecState, Exit, Hello, Log, MountFd, Patience, Reason,
-    Request, Running, Start, Target, Unreadable,
+    Attach, Attachment, Call, Container, Event, Exec, ExecState, Exit, Hello, Log, LogEnd, MountFd, Patience,
+    Reason, Request, Running, Start, Target, Unreadable,
 };
 
 /// Told in the hello. It counts up when a request or an event gains a meaning that an old peer must know about.

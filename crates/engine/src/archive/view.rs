@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Nothing is mounted for a look, but the places of mounts are made where they are missing, as a start would: the root of a stopped container is the one mount that its upper folder may have.
-//! A volume inside another folder is seen when that folder is read; what is extracted into a folder of a stopped
-//! container goes into that folder's own tree.
+//! A volume inside another folder is seen when that folder is read; for what is extracted around one, the trees are put
+//! together as one mount that is attached nowhere.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use fault::{Doing, Error, Kind, Result};
 use sys::fs::OpenHow;
+use sys::mount::{Attributes, Change, Propagation};
 use sys::namespace::Kinds;
 use sys::process::PidFd;
 
@@ -37,7 +38,8 @@ pub(super) struct View {
 pub(super) struct Tree {
     /// In the container; absolute, without links.
     pub(super) at: PathBuf,
-    pub(super) root: OwnedFd,
+    pub(super) root: Arc<OwnedFd>,
+    read_only: bool,
     /// The name beneath the root, if a single file is mounted.
     file: PathBuf,
 }
@@ -71,38 +73,53 @@ impl View {
             .into_iter()
             .filter(|mount| is_kernels(&mount.kind, &mount.target))
             .map(|mount| mount.target);
-        Ok(Some(Self { kernel_mounts: kernel_mounts.collect(), ..Self::of_root(root) }))
+        Ok(Some(Self { kernel_mounts: kernel_mounts.collect(), ..Self::of_root(root.into()) }))
     }
 
-    fn of_stopped(engine: &Engine, record: &Record, root: OwnedFd) -> Result<Self> {
+    fn of_stopped(engine: &Engine, record: &Record, root: Arc<OwnedFd>) -> Result<Self> {
         let mut view = Self::of_root(root);
         for mount in &record.mounts {
             if let Some(source) = source(engine, mount)? {
-                view.add(&mount.destination, &source)?;
+                view.add(&mount.destination, &source, mount.read_only)?;
             }
         }
         let folder = engine.config().folder(&record.id);
         for name in ENGINE_FILES {
             if sys::fs::exists(folder.join(name))? {
-                view.add(&Path::new("/etc").join(name), &folder.join(name))?;
+                view.add(&Path::new("/etc").join(name), &folder.join(name), false)?;
             }
         }
         Ok(view)
     }
 
-    pub(super) fn of_root(root: OwnedFd) -> Self {
-        let root = Tree { at: "/".into(), root, file: PathBuf::new() };
+    pub(super) fn of_root(root: Arc<OwnedFd>) -> Self {
+        let root = Tree { at: "/".into(), root, read_only: false, file: PathBuf::new() };
         Self { trees: vec![root], kernel_mounts: Vec::new() }
     }
 
     /// Puts a folder or file of the host where the container has it.
-    pub(super) fn add(&mut self, destination: &Path, source: &Path) -> Result<()> {
+    pub(super) fn add(&mut self, destination: &Path, source: &Path, read_only: bool) -> Result<()> {
         let place = self.walk(destination, Last::Followed, Missing::Kept)?;
-        let tree = Tree::open(place.path.clone(), source)?;
+        let tree = Tree { read_only, ..Tree::open(place.path.clone(), source)? };
         place.make(tree.file.as_os_str().is_empty())?;
         self.trees.retain(|other| other.at != tree.at);
         self.trees.push(tree);
         Ok(())
+    }
+
+    /// One tree with all others mounted in their places, attached nowhere and seen by nobody else. Kernels before 6.15
+    /// cannot do that (`None`).
+    pub(super) fn assembled(&self) -> Result<Option<OwnedFd>> {
+        let whole = match sys::mount::bind(self.root(), Path::new(""), false) {
+            Err(error) if error.errno() == Some(sys::errno::EINVAL) => return Ok(None),
+            whole => whole?,
+        };
+        for tree in self.trees_below(Path::new("/")) {
+            let inner = tree.at.strip_prefix("/").unwrap_or(&tree.at);
+            let place = sys::fs::open_beneath(&whole, inner, &OpenHow::PATH_NO_FOLLOW)?;
+            sys::mount::attach(tree.detached()?.as_fd(), place.as_fd())?;
+        }
+        Ok(Some(whole))
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -128,12 +145,22 @@ impl Tree {
     fn open(at: PathBuf, source: &Path) -> Result<Self> {
         let source = sys::fs::canonicalize(source)?;
         if sys::fs::metadata(&source)?.is_dir() {
-            return Ok(Self { at, root: sys::fs::open_dir(&source)?, file: PathBuf::new() });
+            let root = sys::fs::open_dir(&source)?.into();
+            return Ok(Self { at, root, read_only: false, file: PathBuf::new() });
         }
         let (Some(folder), Some(name)) = (source.parent(), source.file_name()) else {
             return Err(Error::internal(format!("{} has no folder", source.display())));
         };
-        Ok(Self { at, root: sys::fs::open_dir(folder)?, file: name.into() })
+        Ok(Self { at, root: sys::fs::open_dir(folder)?.into(), read_only: false, file: name.into() })
+    }
+
+    /// A clone to be mounted somewhere. Private, so that what is mounted into it does not appear on the host.
+    fn detached(&self) -> Result<OwnedFd> {
+        let mount = sys::mount::bind(self.root.as_fd(), &self.file, false)?;
+        let set = if self.read_only { Attributes::READ_ONLY } else { Attributes::NONE };
+        let change = Change { set, propagation: Some(Propagation::Private), ..Change::default() };
+        sys::mount::change(mount.as_fd(), &change)?;
+        Ok(mount)
     }
 
     /// A container's path relative to this tree's root.
@@ -168,12 +195,12 @@ fn beneath(volume: &Path, subpath: &str) -> Result<PathBuf> {
 }
 
 /// The root of a container without its mounts.
-pub(super) async fn bare_root(engine: &Engine, container: &Arc<Container>) -> Result<OwnedFd> {
+pub(super) async fn bare_root(engine: &Engine, container: &Arc<Container>) -> Result<Arc<OwnedFd>> {
     let state = container.view().record.state.clone();
     if state.status.has_process()
         && let Some(root) = engine.blocking(move |_| bare_root_of(&state)).await?
     {
-        return Ok(root);
+        return Ok(root.into());
     }
     container.ask(Command::Rootfs).await
 }

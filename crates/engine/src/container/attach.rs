@@ -3,22 +3,29 @@
 //! ```text
 //! door --io--> [pair] --------------------------> monitor         without a terminal, or without stdin
 //! door --io--> [pair] --keys watched, copied--> [pair] --> monitor
+//! door <--io-- [pair] <--log, then output------ [pair] <-- monitor
 //! ```
+//!
+//! A log that is replayed ends where the output begins: the monitor tells its end when it takes the client. A client that
+//! is still busy with the log has the bounded queue of every late client.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
-use api::container::Attach;
+use api::container::{Attach, LogOptions};
+use bytes::Bytes;
 use fault::{Call, Error, Result};
-use runtime::protocol::{self, Attachment, Fds, Patience, Request, Target};
+use futures_util::{Stream, StreamExt};
+use runtime::protocol::{self, Attachment, Fds, LogEnd, Patience, Request, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::registry::Container;
-use super::task::{Answer, Command, Task, tell};
+use super::task::{Answer, Command, Pending, Task, tell};
 use crate::Engine;
+use crate::logs;
 use crate::state::Action;
 
 /// A process's streams: output comes framed (or raw with a terminal), what is written is stdin. Shutting the write
@@ -45,7 +52,16 @@ impl Joiner {
     }
 }
 
-/// The log, where it is asked for, is replayed by the caller.
+/// A client that comes.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// None if it only wants the log.
+    joiner: Option<Joiner>,
+    /// Tell where the log ends and its streams begin.
+    continues_log: bool,
+    answer: Answer<Option<LogEnd>>,
+}
+
 pub(super) async fn attach(
     engine: &Engine,
     container: Arc<Container>,
@@ -53,20 +69,38 @@ pub(super) async fn attach(
 ) -> Result<AttachStream> {
     let keys = Keys::parse(&options.detach_keys)?;
     let view = container.view();
+    if options.logs {
+        logs::check_readable(&view.record)?;
+    }
     let config = &view.record.config;
     let stdin = options.stdin && config.open_stdin;
     let watch = (stdin && config.tty).then(|| {
         let (engine, container) = (engine.clone(), container.clone());
         (keys, move || tell_detached(&engine, &container))
     });
-    let (stream, socket) = stream(engine, config.tty, watch)?;
-    if !options.stream {
-        // Only the log was asked for; the far end closes with the joiner, and the reader sees the end.
+    let joiner = |socket| Joiner { socket, stdin, stdout: options.stdout, stderr: options.stderr };
+    if !options.logs {
+        let (stream, socket) = stream(engine, config.tty, watch)?;
+        join(&container, options.stream.then(|| joiner(socket)), false).await?;
         return Ok(stream);
     }
-    let joiner = Joiner { socket, stdin, stdout: options.stdout, stderr: options.stderr };
-    container.ask(|answer| Command::Attach { joiner, answer }).await?;
-    Ok(stream)
+    let ((near, far), (inner, outer)) = (pair()?, pair()?);
+    let far = asynchronous(far)?;
+    let end = join(&container, options.stream.then(|| joiner(outer.into())), true).await?;
+    let wanted = LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
+    let log = logs::replay(engine, &view.record, wanted, end).await?;
+    let (keys, detached) = watch.unzip();
+    engine.tasks().spawn(async move {
+        let left = pump(far, inner, keys.unwrap_or(Keys::NONE), log).await;
+        if let (Left::Detached, Some(detached)) = (left, detached) {
+            detached();
+        }
+    });
+    Ok(AttachStream { io: near, tty: config.tty })
+}
+
+async fn join(container: &Container, joiner: Option<Joiner>, continues_log: bool) -> Result<Option<LogEnd>> {
+    container.ask(|answer| Command::Attach(Order { joiner, continues_log, answer })).await
 }
 
 fn tell_detached(engine: &Engine, container: &Container) {
@@ -91,7 +125,7 @@ pub(crate) fn stream(
     let (inner, outer) = pair()?;
     let far = asynchronous(far)?;
     engine.tasks().spawn(async move {
-        if pump(far, inner, keys).await == Left::Detached {
+        if pump(far, inner, keys, futures_util::stream::empty()).await == Left::Detached {
             detached();
         }
     });
@@ -114,24 +148,50 @@ enum Left {
     Ended,
 }
 
-/// Copies both ways until the process or the client ends, or the keys come.
-async fn pump(client: UnixStream, process: UnixStream, keys: Keys) -> Left {
+/// Copies both ways until the process or the client ends, or the keys come; the log goes before the output.
+async fn pump(
+    client: UnixStream,
+    process: UnixStream,
+    keys: Keys,
+    log: impl Stream<Item = Result<Bytes>> + Unpin,
+) -> Left {
     let (from_client, to_client) = client.into_split();
     let (from_process, to_process) = process.into_split();
+    let output = async {
+        let mut to_client = to_client;
+        if replay(log, &mut to_client).await.is_ok() {
+            copy(from_process, to_client).await;
+        }
+    };
     tokio::select! {
         left = watch(from_client, to_process, keys) => left,
-        () = copy(from_process, to_client) => Left::Ended,
+        () = output => Left::Ended,
     }
 }
 
-/// The end of the client's input is not the end of its output: this resolves only by the keys or by failure.
+/// An error is the client's. A log that cannot be read does not keep the client from the output, as with Docker.
+async fn replay(
+    mut log: impl Stream<Item = Result<Bytes>> + Unpin,
+    to: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    while let Some(part) = log.next().await {
+        match part {
+            Ok(part) => to.write_all(&part).await?,
+            Err(error) => tracing::warn!(%error, "log not replayed"),
+        }
+    }
+    Ok(())
+}
+
+/// The end of the client's input is not the end of its output: this resolves only by the keys.
 async fn watch(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, keys: Keys) -> Left {
     let mut seen = Seen { keys, matched: 0 };
     let mut buffer = [0; BUFFER_LEN];
     while let Ok(len @ 1..) = from.read(&mut buffer).await {
         let (pass, detached) = seen.filter(&buffer[..len]);
         if to.write_all(&pass).await.is_err() {
-            return Left::Ended;
+            // Nobody wants input any more, but there may be output.
+            break;
         }
         if detached {
             return Left::Detached;
@@ -158,6 +218,9 @@ const BUFFER_LEN: usize = 4096;
 pub(crate) struct Keys(Vec<u8>);
 
 impl Keys {
+    /// Everything passes.
+    const NONE: Self = Self(Vec::new());
+
     /// `ctrl-p,ctrl-q`, `a,b`; empty means the default.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
@@ -193,7 +256,7 @@ impl Seen {
     fn filter(&mut self, input: &[u8]) -> (Vec<u8>, bool) {
         let mut pass = Vec::with_capacity(input.len());
         for &byte in input {
-            if byte == self.keys.0[self.matched] {
+            if self.keys.0.get(self.matched) == Some(&byte) {
                 self.matched += 1;
                 if self.matched == self.keys.0.len() {
                     return (pass, true);
@@ -201,7 +264,7 @@ impl Seen {
                 continue;
             }
             pass.extend_from_slice(&self.keys.0[..self.matched]);
-            self.matched = usize::from(byte == self.keys.0[0]);
+            self.matched = usize::from(self.keys.0.first() == Some(&byte));
             if self.matched == 0 {
                 pass.push(byte);
             }
@@ -212,22 +275,41 @@ impl Seen {
 
 impl Task {
     /// Before a start a client waits for it; a running process gets it at once.
-    pub(super) fn attach(&mut self, joiner: Joiner, answer: Answer<()>) {
+    pub(super) async fn attach(&mut self, order: Order) {
+        let Order { joiner, continues_log, answer } = order;
         if let Err(error) = self.step(Action::Attach) {
             return tell(answer, Err(error));
         }
         self.tell("attach", &[]);
+        let Some(joiner) = joiner else { return tell(answer, Ok(None)) };
         if self.monitor.is_none() {
-            if self.joiners.len() == JOINERS_MAX {
-                return tell(answer, Err(Error::unavailable("too many clients wait for the start")));
-            }
-            self.joiners.push(joiner);
-            return tell(answer, Ok(()));
+            let waiting = self.wait_for_start(joiner, continues_log).await;
+            return tell(answer, waiting);
         }
         let mut fds = Fds::default();
         let attachment = joiner.into_attachment(&mut fds);
-        let attach = protocol::Attach { target: Target::Container, attachment, patience: Patience::Drop };
-        self.request(Request::Attach(attach), fds, Some(answer));
+        let attach = protocol::Attach {
+            target: Target::Container,
+            attachment,
+            patience: Patience::Drop,
+            continues_log,
+        };
+        self.request_pending(Request::Attach(attach), fds, Some(Pending::Attached(answer)));
+    }
+
+    /// Nothing is logged until then.
+    async fn wait_for_start(&mut self, joiner: Joiner, continues_log: bool) -> Result<Option<LogEnd>> {
+        if self.joiners.len() == JOINERS_MAX {
+            return Err(Error::unavailable("too many clients wait for the start"));
+        }
+        self.joiners.push(joiner);
+        if !continues_log {
+            return Ok(None);
+        }
+        let path = self.engine.config().log_file(&self.id);
+        let end = self.engine.blocking(move |_| logs::end(&path)).await?;
+        // No log yet, nothing to replay.
+        Ok(Some(end.unwrap_or_default()))
     }
 }
 

@@ -9,11 +9,11 @@ use crate::{Engine, Record};
 
 /// To be told before the start.
 pub(super) fn tell_taken(engine: &Engine, record: &Record) {
-    tell_network(engine, record, "connect");
     tell_volumes(engine, record, "mount");
+    tell_network(engine, record, "connect");
 }
 
-/// To be told when a run has let go of them.
+/// To be told before the exit, as with Docker.
 pub(super) fn tell_returned(engine: &Engine, record: &Record) {
     tell_network(engine, record, "disconnect");
     tell_volumes(engine, record, "unmount");

@@ -32,9 +32,9 @@ pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create
 fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Result<Created> {
     let name = name.filter(|name| !name.is_empty()).map(validate::name).transpose()?;
     validate::create(&wanted)?;
-    let warnings = validate::warnings(&wanted.host_config);
     let image_id = engine.store().resolve(&wanted.config.image)?;
     let record = draft(engine, &image_id, wanted).map_err(not_about_images)?;
+    let warnings = validate::warnings(&record.config, &record.host_config);
     let record = named(engine, name, record)?;
     // Until the container is known to all by its insertion.
     let held = engine.volumes().hold(&record.id);

@@ -43,6 +43,7 @@ impl Task {
         });
         tracing::info!(container = %self.id, code = exit.code, "exited");
         let details = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
+        borrowed::tell_returned(&self.engine, &settled);
         edge.events.iter().for_each(|event| self.tell(event, &details));
         let freed = self.engine.blocking(move |engine| match is_recorded {
             true => let_go(engine, &settled),
@@ -52,7 +53,7 @@ impl Task {
         if let Err(error) = freed.await {
             tracing::warn!(container = %self.id, %error, "remains of a run not removed");
         }
-        borrowed::tell_returned(&self.engine, &self.record());
+        self.keep_rootfs_for_now();
         self.due = wait.map(|wait| Instant::now() + wait);
         self.after_exit(&exit).await;
         if wait.is_none() && self.of_view(|view| view.record.host_config.auto_remove && !view.is_running()) {

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use api::host_config::HostConfig;
 use fault::{Doing, Error, Kind, Result};
@@ -29,7 +29,7 @@ use crate::{ContainerId, Engine, Record, config};
 pub(super) struct Wish {
     pub(super) record: Record,
     /// From an earlier run, if it is still held.
-    pub(super) rootfs: Option<OwnedFd>,
+    pub(super) rootfs: Option<Arc<OwnedFd>>,
     pub(super) peers: Peers,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Prepared {
     pub(super) start: Start,
     pub(super) fds: Fds,
     /// To be held past the exit, if the kernel lets us.
-    pub(super) rootfs: Option<OwnedFd>,
+    pub(super) rootfs: Option<Arc<OwnedFd>>,
     pub(super) endpoint: Option<Endpoint>,
 }
 
@@ -123,8 +123,8 @@ pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
     intend(engine, &record)?;
     let mut root = Root::of(match rootfs {
         Some(rootfs) => rootfs,
-        None => mount(engine, &record.id, record.is_volatile())?,
-    });
+        None => Arc::new(mount(engine, &record.id, record.is_volatile())?),
+    })?;
     sys::crash::point("container.start.rootfs");
     check_working_dir(root.given.as_fd(), &record.config.working_dir)?;
     let user = Accounts::read(root.given.as_fd())?
@@ -174,15 +174,15 @@ pub(super) fn mount(engine: &Engine, id: &ContainerId, volatile: bool) -> Result
 #[derive(Debug)]
 struct Root {
     given: OwnedFd,
-    kept: Option<OwnedFd>,
+    kept: Option<Arc<OwnedFd>>,
 }
 
 impl Root {
     /// Kernels before 6.15 cannot clone what is attached nowhere: there ours is given away.
-    fn of(mount: OwnedFd) -> Self {
+    fn of(mount: Arc<OwnedFd>) -> Result<Self> {
         match sys::mount::bind(mount.as_fd(), Path::new(""), false) {
-            Ok(given) => Self { given, kept: Some(mount) },
-            Err(_) => Self { given: mount, kept: None },
+            Ok(given) => Ok(Self { given, kept: Some(mount) }),
+            Err(_) => Ok(Self { given: sys::fs::duplicate(&*mount)?, kept: None }),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A removal: the folder is renamed first, which is the point of no return, then everything goes.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use api::container::Remove;
 use fault::Result;
@@ -70,7 +71,7 @@ impl Task {
 
     /// Unmounting an overlay syncs the file system of its upper folder (fs/overlayfs/super.c, ovl_sync_fs), for which no client needs to
     /// wait: the folder is in the trash, where the mount does not hinder anybody.
-    fn unmount_later(&self, rootfs: Option<OwnedFd>) {
+    pub(super) fn unmount_later(&self, rootfs: Option<Arc<OwnedFd>>) {
         let Some(rootfs) = rootfs else { return };
         let engine = self.engine.clone();
         self.engine.tasks().spawn(async move {

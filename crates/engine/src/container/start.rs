@@ -1,10 +1,12 @@
 //! A start, from the stored intent to the running process, and its way back when it fails.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fault::{Error, Kind, Result};
 use runtime::protocol::{Event, Request, Running};
+use tokio::time::Instant;
 
 use super::prepare::{self, Peers, Prepared, Wish};
 use super::task::Task;
@@ -32,7 +34,7 @@ impl Task {
     async fn launch(&mut self) -> Result<Running, Failure> {
         let wish = Wish {
             record: self.record(),
-            rootfs: self.rootfs.as_ref().map(sys::fs::duplicate).transpose()?,
+            rootfs: self.rootfs.clone(),
             peers: Peers::find(
                 &self.engine,
                 &self.id,
@@ -63,6 +65,7 @@ impl Task {
         }
         let Prepared { mut start, mut fds, rootfs, endpoint } = prepared;
         self.rootfs = rootfs;
+        self.rootfs_due = None;
         self.edit(|view| view.endpoint = endpoint);
         start.attaches = self.joiners.drain(..).map(|joiner| joiner.into_attachment(&mut fds)).collect();
         monitor.link.send(Request::Start(Box::new(start)), fds)?;
@@ -104,6 +107,7 @@ impl Task {
             view.record = record.clone();
             view.endpoint = None;
         });
+        self.keep_rootfs_for_now();
         let undone = self.engine.blocking(move |engine| exit::settle(engine, &record));
         if let Err(error) = undone.await {
             tracing::warn!(container = %self.id, %error, "failed start not undone");
@@ -123,16 +127,35 @@ impl Task {
     }
 
     /// The root file system of a container that does not run, mounted by nobody else.
-    pub(super) async fn rootfs(&mut self) -> Result<OwnedFd> {
+    pub(super) async fn rootfs(&mut self) -> Result<Arc<OwnedFd>> {
         if let Some(rootfs) = &self.rootfs {
-            return sys::fs::duplicate(rootfs);
+            return Ok(rootfs.clone());
         }
         let id = self.id.clone();
         let volatile = self.of_view(|view| view.record.is_volatile());
         let mounted = self.engine.blocking(move |engine| prepare::mount(engine, &id, volatile)).await?;
-        let answer = sys::fs::duplicate(&mounted)?;
-        self.rootfs = Some(mounted);
-        Ok(answer)
+        let mounted = Arc::new(mounted);
+        self.rootfs = Some(mounted.clone());
+        self.keep_rootfs_for_now();
+        Ok(mounted)
+    }
+
+    /// From now on the root of a container that does not run is let go when nobody needed it for a while.
+    pub(super) fn keep_rootfs_for_now(&mut self) {
+        self.rootfs_due = self.rootfs.as_ref().map(|_| Instant::now() + self.engine.config().root_kept_for);
+    }
+
+    /// Unmounts the root, unless somebody still looks into it: it must not be mounted a second time beside that.
+    pub(super) fn let_rootfs_go(&mut self) {
+        self.rootfs_due = None;
+        match self.rootfs.take() {
+            Some(rootfs) if self.monitor.is_some() => self.rootfs = Some(rootfs),
+            Some(rootfs) if Arc::strong_count(&rootfs) > 1 => {
+                self.rootfs = Some(rootfs);
+                self.keep_rootfs_for_now();
+            }
+            rootfs => self.unmount_later(rootfs),
+        }
     }
 }
 

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use api::container::Remove;
 use api::events::Type;
 use fault::{Error, Result};
-use runtime::protocol::{Event, Fds, Request, Target};
+use runtime::protocol::{Event, Fds, LogEnd, Request, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::attach::Joiner;
+use super::attach;
 use super::registry::Container;
 use super::stop::{self, Stopping};
 use super::view::View;
@@ -56,12 +56,9 @@ pub(crate) enum Command {
         options: Remove,
         answer: Answer<()>,
     },
-    Attach {
-        joiner: Joiner,
-        answer: Answer<()>,
-    },
+    Attach(attach::Order),
     /// The root file system of a container that does not run.
-    Rootfs(Answer<OwnedFd>),
+    Rootfs(Answer<Arc<OwnedFd>>),
     Exec(exec::Order),
 }
 
@@ -77,16 +74,35 @@ pub(crate) struct Task {
     /// The monitor of the last run, until it has ended.
     pub(super) leaving: Option<Ending>,
     /// Kept past the exit: an upper folder must not be mounted twice, and unmounting is slow.
-    pub(super) rootfs: Option<OwnedFd>,
+    pub(super) rootfs: Option<Arc<OwnedFd>>,
+    /// When that has been quiet for long enough.
+    pub(super) rootfs_due: Option<Instant>,
     /// Clients that attached before the start.
-    pub(super) joiners: Vec<Joiner>,
+    pub(super) joiners: Vec<attach::Joiner>,
     /// Who waits for the monitor's answer to a request.
-    answers: HashMap<u64, Answer<()>>,
+    answers: HashMap<u64, Pending>,
     pub(super) stopping: Stopping,
     pub(super) backoff: Backoff,
     /// When the restart policy's wait is over.
     pub(super) due: Option<Instant>,
     pub(crate) execs: Execs,
+}
+
+/// Who waits for the monitor.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Done(Answer<()>),
+    /// The log's end, if the client goes on behind it.
+    Attached(Answer<Option<LogEnd>>),
+}
+
+impl Pending {
+    fn tell(self, result: Result<Option<LogEnd>>) {
+        match self {
+            Self::Done(answer) => tell(answer, result.map(drop)),
+            Self::Attached(answer) => tell(answer, result),
+        }
+    }
 }
 
 /// Puts a container into the registry and starts its task.
@@ -110,6 +126,7 @@ pub(crate) fn spawn(
         monitor,
         leaving: None,
         rootfs: None,
+        rootfs_due: None,
         joiners: Vec::new(),
         answers: HashMap::new(),
         stopping: Stopping::default(),
@@ -164,7 +181,7 @@ impl Task {
                 tell(answer, renamed);
             }
             Command::Remove { options, answer } => self.remove(removal::Order { options, answer }).await,
-            Command::Attach { joiner, answer } => self.attach(joiner, answer),
+            Command::Attach(order) => self.attach(order).await,
             Command::Rootfs(answer) => {
                 let rootfs = self.rootfs().await;
                 tell(answer, rootfs);
@@ -182,7 +199,8 @@ impl Task {
                 self.exec_failed(&exec_id, &message, exit_code);
             }
             Ok(Event::ExecExited { exec_id, exit }) => self.exec_exited(&exec_id, &exit),
-            Ok(Event::Done { number }) => self.answered(number, Ok(())),
+            Ok(Event::Done { number }) => self.answered(number, Ok(None)),
+            Ok(Event::Attached { number, log_end }) => self.answered(number, Ok(Some(log_end))),
             Ok(Event::Failed { number, reason, message }) => {
                 self.answered(number, Err(Error::new(reason.into(), message)));
             }
@@ -198,7 +216,7 @@ impl Task {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.due, self.stopping.deadline].into_iter().flatten().min()
+        [self.due, self.stopping.deadline, self.rootfs_due].into_iter().flatten().min()
     }
 
     async fn time_is_up(&mut self) {
@@ -209,6 +227,9 @@ impl Task {
         }
         if self.stopping.deadline.is_some_and(|deadline| deadline <= now) {
             self.stop_deadline_passed();
+        }
+        if self.rootfs_due.is_some_and(|due| due <= now) {
+            self.let_rootfs_go();
         }
     }
 
@@ -245,6 +266,10 @@ impl Task {
 
     /// Sends the monitor a request whose answer goes to whoever asked, if anybody did.
     pub(crate) fn request(&mut self, request: Request, fds: Fds, answer: Option<Answer<()>>) {
+        self.request_pending(request, fds, answer.map(Pending::Done));
+    }
+
+    pub(super) fn request_pending(&mut self, request: Request, fds: Fds, answer: Option<Pending>) {
         let sent = match &mut self.monitor {
             Some(monitor) => monitor.link.send(request, fds),
             None => Err(Error::conflict(format!("container {} is not running", self.id))),
@@ -253,7 +278,7 @@ impl Task {
             (Ok(number), Some(answer)) => {
                 self.answers.insert(number, answer);
             }
-            (Err(error), Some(answer)) => tell(answer, Err(error)),
+            (Err(error), Some(answer)) => answer.tell(Err(error)),
             (Err(error), None) => tracing::debug!(container = %self.id, %error, "request not sent"),
             (Ok(_), None) => {}
         }
@@ -269,9 +294,9 @@ impl Task {
         self.answers.clear();
     }
 
-    fn answered(&mut self, number: u64, result: Result<()>) {
+    fn answered(&mut self, number: u64, result: Result<Option<LogEnd>>) {
         if let Some(answer) = self.answers.remove(&number) {
-            tell(answer, result);
+            answer.tell(result);
         }
     }
 

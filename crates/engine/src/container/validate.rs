@@ -30,10 +30,14 @@ pub(super) fn create(wanted: &Create) -> Result<()> {
     CHECKS.iter().try_for_each(|check| check(wanted))
 }
 
-/// What is odd but accepted.
-pub(super) fn warnings(host: &HostConfig) -> Vec<String> {
+/// What is odd but accepted, of a container with its image's settings and the defaults.
+pub(super) fn warnings(config: &Config, host: &HostConfig) -> Vec<String> {
     let publishes = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
     let table = [
+        (
+            has_health_check(config),
+            "The image's HEALTHCHECK is not supported yet. The container has no health status.",
+        ),
         (
             host.network_mode == "host" && publishes,
             "Published ports are discarded when using host network mode",
@@ -44,6 +48,10 @@ pub(super) fn warnings(host: &HostConfig) -> Vec<String> {
         ),
     ];
     table.into_iter().filter(|(odd, _)| *odd).map(|(_, words)| words.to_owned()).collect()
+}
+
+fn has_health_check(config: &Config) -> bool {
+    config.healthcheck.as_ref().and_then(|check| check.test.first()).is_some_and(|kind| kind != "NONE")
 }
 
 type Check = fn(&Create) -> Result<()>;
@@ -373,9 +381,8 @@ fn not_built(wanted: &Create) -> Result<()> {
     fn given<T>(list: &Option<Vec<T>>) -> bool {
         list.as_ref().is_some_and(|list| !list.is_empty())
     }
-    let health = config.healthcheck.as_ref();
     let table = [
-        (health.is_some_and(|check| !check.test.is_empty() && check.test[0] != "NONE"), "health checks"),
+        (has_health_check(config), "health checks"),
         (given(&host.links), "links"),
         (!host.storage_opt.is_empty(), "storage options"),
         (!host.cgroup.is_empty(), "cgroup to use"),

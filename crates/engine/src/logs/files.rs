@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use fault::{Call, Kind, Result};
+use runtime::protocol::LogEnd;
 use sys::fs::OpenHow;
 
 use super::tail;
@@ -26,19 +27,34 @@ pub(super) struct LogFiles {
     /// Read, and not handed out: the rest begins at `from`.
     buffer: Vec<u8>,
     from: usize,
+    /// How much of the last file is read; none if it may grow.
+    end: Option<u64>,
 }
 
 impl LogFiles {
     /// Opens all files of the log at `path`, positioned `tail` lines before the end, or at the beginning.
     pub(super) fn open(path: &Path, tail: Option<u64>) -> Result<Self> {
-        let mut files =
-            Self { path: path.to_owned(), older: rotated(path)?, current: None, buffer: Vec::new(), from: 0 };
-        files.older.extend(open_if_exists(path)?);
+        let mut files = all(path)?;
         if let Some(lines) = tail {
-            tail::skip_to(&mut files.older, lines)?;
+            tail::skip_to(&mut files, lines)?;
         }
-        files.current = files.older.pop_front();
-        Ok(files)
+        Ok(Self::over(path, files, None))
+    }
+
+    /// Opens what the log at `path` had when it ended there, as far as it was not rotated away since.
+    pub(super) fn open_until(path: &Path, end: LogEnd) -> Result<Self> {
+        let mut files = all(path)?;
+        while let Some(newest) = files.back()
+            && sys::fs::fstat(newest)?.ino != end.inode
+        {
+            files.pop_back();
+        }
+        Ok(Self::over(path, files, Some(end.size)))
+    }
+
+    fn over(path: &Path, mut files: VecDeque<File>, end: Option<u64>) -> Self {
+        let current = files.pop_front();
+        Self { path: path.to_owned(), older: files, current, buffer: Vec::new(), from: 0, end }
     }
 
     /// Gives whole lines to `each` until about a chunk was read. False if there is nothing more for now.
@@ -64,7 +80,11 @@ impl LogFiles {
         }
         let old = self.buffer.len();
         self.buffer.resize(old + CHUNK, 0);
-        let count = file.read(&mut self.buffer[old..]).call(|| format!("read {}", self.path.display()))?;
+        let read = match self.end {
+            Some(end) if self.older.is_empty() => read_until(file, end, &mut self.buffer[old..]),
+            _ => file.read(&mut self.buffer[old..]),
+        };
+        let count = read.call(|| format!("read {}", self.path.display()))?;
         self.buffer.truncate(old + count);
         Ok(count > 0)
     }
@@ -81,6 +101,9 @@ impl LogFiles {
         if let Some(next) = self.older.pop_front() {
             self.begin(next);
             return Ok(true);
+        }
+        if self.end.is_some() {
+            return Ok(false);
         }
         let Some(newest) = open_if_exists(&self.path)? else { return Ok(false) };
         let same = match &self.current {
@@ -99,6 +122,25 @@ impl LogFiles {
         self.from = 0;
         self.current = Some(file);
     }
+}
+
+/// Where the log at `path` ends now, if there is one.
+pub(crate) fn end(path: &Path) -> Result<Option<LogEnd>> {
+    let Some(file) = open_if_exists(path)? else { return Ok(None) };
+    let stat = sys::fs::fstat(&file)?;
+    Ok(Some(LogEnd { inode: stat.ino, size: stat.size }))
+}
+
+fn read_until(file: &mut File, end: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let left = end.saturating_sub(file.stream_position()?);
+    file.take(left).read(buffer)
+}
+
+/// All files of a log, oldest first.
+fn all(path: &Path) -> Result<VecDeque<File>> {
+    let mut files = rotated(path)?;
+    files.extend(open_if_exists(path)?);
+    Ok(files)
 }
 
 /// `<path>.N` … `<path>.1`, those that exist.
@@ -127,10 +169,10 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn all(files: &mut LogFiles) -> Vec<String> {
-        let mut lines = Vec::new();
-        while files.read(|line| lines.push(String::from_utf8(line.to_vec()).unwrap())).unwrap() {}
-        lines
+    fn lines(files: &mut LogFiles) -> Vec<String> {
+        let mut found = Vec::new();
+        while files.read(|line| found.push(String::from_utf8(line.to_vec()).unwrap())).unwrap() {}
+        found
     }
 
     #[test]
@@ -141,9 +183,9 @@ mod tests {
         std::fs::write(folder.path().join("log.1"), "3\n").unwrap();
         std::fs::write(&path, "4\n5").unwrap();
         let mut files = LogFiles::open(&path, None).unwrap();
-        assert_eq!(all(&mut files), ["1", "2", "3", "4"]);
+        assert_eq!(lines(&mut files), ["1", "2", "3", "4"]);
         File::options().append(true).open(&path).unwrap().write_all(b"!\n").unwrap();
-        assert_eq!(all(&mut files), ["5!"]);
+        assert_eq!(lines(&mut files), ["5!"]);
     }
 
     #[test]
@@ -151,13 +193,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut files = LogFiles::open(&path, None).unwrap();
-        assert!(all(&mut files).is_empty());
+        assert!(lines(&mut files).is_empty());
         std::fs::write(&path, "1\n").unwrap();
-        assert_eq!(all(&mut files), ["1"]);
+        assert_eq!(lines(&mut files), ["1"]);
         File::options().append(true).open(&path).unwrap().write_all(b"2\n").unwrap();
         std::fs::rename(&path, folder.path().join("log.1")).unwrap();
         std::fs::write(&path, "3\n").unwrap();
-        assert_eq!(all(&mut files), ["2", "3"]);
+        assert_eq!(lines(&mut files), ["2", "3"]);
+    }
+
+    #[test]
+    fn what_comes_behind_the_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        assert_eq!(end(&path).unwrap(), None);
+        std::fs::write(folder.path().join("log.1"), "1\n").unwrap();
+        std::fs::write(&path, "2\n").unwrap();
+        let end = end(&path).unwrap().unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"3\n").unwrap();
+        assert_eq!(lines(&mut LogFiles::open_until(&path, end).unwrap()), ["1", "2"]);
+        std::fs::rename(&path, folder.path().join("log.1")).unwrap();
+        std::fs::write(&path, "4\n").unwrap();
+        assert_eq!(lines(&mut LogFiles::open_until(&path, end).unwrap()), ["2"]);
+        std::fs::remove_file(folder.path().join("log.1")).unwrap();
+        assert!(lines(&mut LogFiles::open_until(&path, end).unwrap()).is_empty());
     }
 
     #[test]
@@ -166,10 +225,10 @@ mod tests {
         let path = folder.path().join("log");
         std::fs::write(folder.path().join("log.1"), "1\n2\n3\n").unwrap();
         std::fs::write(&path, "4\n5\n").unwrap();
-        for (lines, expected) in
+        for (count, expected) in
             [(0, &[][..]), (1, &["5"]), (3, &["3", "4", "5"]), (9, &["1", "2", "3", "4", "5"])]
         {
-            assert_eq!(all(&mut LogFiles::open(&path, Some(lines)).unwrap()), expected, "{lines} lines");
+            assert_eq!(lines(&mut LogFiles::open(&path, Some(count)).unwrap()), expected, "{count} lines");
         }
     }
 }

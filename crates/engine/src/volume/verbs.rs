@@ -73,12 +73,7 @@ pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<()> {
 }
 
 fn remove_unused(engine: &Engine, name: &str) -> Result<()> {
-    let users = users(engine, name);
-    if !users.is_empty() {
-        let users = users.join(", ");
-        return Err(Error::conflict(format!("remove {name}: volume is in use - [{users}]")));
-    }
-    engine.volumes().delete(name).doing(|| format!("remove {name}"))?;
+    engine.volumes().delete(name, || users(engine, name)).doing(|| format!("remove {name}"))?;
     tell(engine, "destroy", name);
     Ok(())
 }
@@ -96,7 +91,11 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
                     continue;
                 }
                 let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
-                remove_unused(engine, &record.name)?;
+                match remove_unused(engine, &record.name) {
+                    // Somebody has just begun to use it, or was faster.
+                    Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => continue,
+                    removed => removed?,
+                }
                 pruned.space_reclaimed += size;
                 pruned.volumes_deleted.get_or_insert_default().push(record.name);
             }

@@ -75,7 +75,13 @@ impl House {
 
     /// Another engine over the same folders, as after the death of the first.
     pub async fn reopen(self) -> Self {
-        let Self { engine, config, folder } = self;
+        self.reopen_with(|_| ()).await
+    }
+
+    /// With other settings.
+    pub async fn reopen_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { engine, mut config, folder } = self;
+        change(&mut config);
         engine.shutdown().await;
         drop(engine);
         // A monitor that was just started closes its copy of the store's lock a moment after its exec.

@@ -1,8 +1,9 @@
 //! What is told of what happens.
 
-use api::events::{Message, Options};
+use api::container::WaitCondition;
+use api::events::{Message, Options, Type};
 use api::filters::Filters;
-use engine::events;
+use engine::{container, events};
 use futures_util::StreamExt;
 
 use crate::house::House;
@@ -37,6 +38,45 @@ fn a_run_is_told_step_by_step() {
         assert_eq!(house.past(r#"{"type":["image"]}"#).await, Vec::<String>::new());
         let refused = Options { filters: Filters::parse(r#"{"nope":["x"]}"#).unwrap(), ..Options::default() };
         assert!(events::subscribe(&house.engine, refused).is_err());
+    });
+}
+
+#[test]
+fn what_a_run_borrows_is_told_around_it() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["true"],"HostConfig":{"NetworkMode":"bridge","Binds":["data:/v:ro"],"AutoRemove":true}}"#;
+        let id = house.try_create(Some("web"), json).await.unwrap();
+        house.run(&id).await;
+        if let Ok(removed) = container::wait(&house.engine, &id, WaitCondition::Removed) {
+            removed.await;
+        }
+        let expected = [
+            "volume create data",
+            "container create web",
+            "container attach web",
+            "volume mount data",
+            "network connect bridge",
+            "container start web",
+            "network disconnect bridge",
+            "volume unmount data",
+            "container die web",
+            "container destroy web",
+        ];
+        assert_eq!(house.past("").await, expected);
+        let options = Options { since: Some(0), until: Some(i64::MAX), filters: Filters::default() };
+        let all = events::subscribe(&house.engine, options).unwrap().take(expected.len());
+        let attributes: Vec<_> = all
+            .filter(|event| std::future::ready(event.kind != Type::Container))
+            .map(|event| format!("{} {:?}", event.action, event.actor.attributes).replace(&id, "ID"))
+            .collect()
+            .await;
+        insta::assert_snapshot!(attributes.join("\n"), @r#"
+        create {"driver": "local"}
+        mount {"container": "ID", "destination": "/v", "driver": "local", "propagation": "", "read/write": "false"}
+        connect {"container": "ID", "name": "bridge", "type": "bridge"}
+        disconnect {"container": "ID", "name": "bridge", "type": "bridge"}
+        unmount {"container": "ID", "driver": "local"}
+        "#);
     });
 }
 

@@ -319,3 +319,27 @@ fn changes_are_what_differs_from_the_image() {
         assert_eq!(changes, [("/etc", 0), ("/etc/group", 2), ("/etc/passwd", 0), ("/new", 1)]);
     });
 }
+
+#[test]
+fn what_goes_into_a_folder_with_mounts_goes_into_them() {
+    in_house(async |house| {
+        let host = house.path().join("host");
+        std::fs::create_dir_all(host.join("deep")).unwrap();
+        let binds = [&format!("{}:/d/b", host.display()), "data:/d/b/deep", "kept:/d/ro:ro"];
+        let json = serde_json::json!({ "Cmd": ["true"], "HostConfig": { "Binds": binds } });
+        let id = house.stopped(&json.to_string()).await;
+        for (name, content) in [("d/f", "1"), ("d/b/f", "2"), ("d/b/deep/f", "3"), ("etc/hosts", "4")] {
+            house.put(&id, "/", Put::default(), one_file(name, content)).await.unwrap();
+            assert_eq!(house.get(&id, &format!("/{name}")).await.len(), 1);
+        }
+        let refused = house.put(&id, "/d", Put::default(), one_file("ro/f", "5")).await.unwrap_err();
+        assert!(refused.to_string().contains("EROFS"), "{refused}");
+        let of_host = |path: &str| std::fs::read_to_string(house.path().join(path)).ok();
+        assert_eq!(of_host("host/f").as_deref(), Some("2"));
+        assert_eq!(of_host("data/volumes/data/_data/f").as_deref(), Some("3"));
+        assert_eq!(of_host("host/deep/f"), None, "the volume is there, not on the host");
+        let changes = archive::changes(&house.engine, &id).await.unwrap();
+        let files: Vec<_> = changes.iter().filter(|change| change.path.ends_with("/f")).collect();
+        assert!(matches!(files[..], [file] if file.path == "/d/f"), "{changes:?}");
+    });
+}

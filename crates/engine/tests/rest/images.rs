@@ -3,6 +3,7 @@
 use api::container::Commit;
 use api::filters::Filters;
 use api::image::ListOptions;
+use api::progress::Message;
 use bytes::Bytes;
 use engine::image::{self, Import};
 use engine::prune;
@@ -37,9 +38,13 @@ impl House {
     }
 
     async fn loaded(&self, tar: Vec<u8>) -> Vec<String> {
+        let lines = self.lines_of_load(tar, true).await;
+        lines.into_iter().map(|line| format!("{}{}", line.stream, line.error)).collect()
+    }
+
+    async fn lines_of_load(&self, tar: Vec<u8>, quiet: bool) -> Vec<Message> {
         let body = stream::iter([Ok(Bytes::from(tar))]).boxed();
-        let lines = image::load(&self.engine, body, true).await.unwrap();
-        lines.map(|line| format!("{}{}", line.stream, line.error)).collect().await
+        image::load(&self.engine, body, quiet).await.unwrap().collect().await
     }
 }
 
@@ -78,6 +83,8 @@ fn a_saved_image_loads_again() {
         let after = image::inspect(engine, "busybox").await.unwrap();
         assert_eq!((after.id, after.root_fs.layers), (before.id, before.root_fs.layers));
         assert_eq!(house.run_shell("echo hi").await, (0, "hi\n".into()));
+        let lines = house.lines_of_load(tar.clone(), false).await;
+        assert!(lines.iter().any(|line| line.status == "Loading layer"), "{lines:?}");
         let broken = house.loaded(tar[..tar.len() / 2].to_vec()).await;
         assert!(broken.last().unwrap().contains("EOF"), "{broken:?}");
         let missing = image::save(engine, vec!["nope".into()]).await.map(|_| ()).unwrap_err();
@@ -148,5 +155,25 @@ fn pruning_takes_the_nameless_or_the_unused() {
         engine::container::remove(engine, &id, api::container::Remove::default()).await.unwrap();
         prune::images(engine, all).await.unwrap();
         assert_eq!(house.images("").await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn an_images_health_check_is_warned_of() {
+    in_house(async |house| {
+        house.imported(&[0; 1024], vec!["HEALTHCHECK CMD true".into()]).await.unwrap();
+        let made = async |json: &str| {
+            let wanted = api::from_slice(json.as_bytes()).unwrap();
+            engine::container::create(&house.engine, None, wanted).await
+        };
+        let created = made(r#"{"Image":"x:1","Cmd":["true"]}"#).await.unwrap();
+        let warning = "The image's HEALTHCHECK is not supported yet. The container has no health status.";
+        assert_eq!(created.warnings, [warning]);
+        assert!(house.inspect(&created.id).await.state.health.is_none());
+        let without =
+            made(r#"{"Image":"x:1","Cmd":["true"],"Healthcheck":{"Test":["NONE"]}}"#).await.unwrap();
+        assert!(without.warnings.is_empty());
+        let own = made(r#"{"Image":"x:1","Cmd":["true"],"Healthcheck":{"Test":["CMD","true"]}}"#).await;
+        assert_eq!(own.unwrap_err().to_string(), "not supported: health checks");
     });
 }

@@ -20,7 +20,7 @@ use super::clock::rfc3339;
 use super::json::escape;
 use super::lines::{Line, Lines};
 use super::stdio::Stream;
-use crate::protocol::Log;
+use crate::protocol::{Log, LogEnd};
 
 /// An open log.
 #[derive(Debug)]
@@ -62,6 +62,16 @@ impl JsonFile {
     /// Writes that failed so far.
     pub(super) fn errors(&self) -> u64 {
         self.errors
+    }
+
+    /// Where the log ends now.
+    pub(super) fn end(&self) -> Result<LogEnd> {
+        Ok(LogEnd { inode: sys::fs::fstat(&self.file)?.ino, size: self.size })
+    }
+
+    /// What was written to a stream behind that end, and waits for its newline.
+    pub(super) fn rest(&self, stream: Stream) -> &[u8] {
+        self.lines[stream.index()].rest()
     }
 
     /// Gives back a buffer that has grown.

@@ -58,6 +58,11 @@ impl Lines {
         }
     }
 
+    /// What waits for its newline.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
     /// The rest and what follows it, in one piece: a character may have been cut between two reads.
     fn give(&mut self, more: &[u8], ends: bool, time: Timestamp, give: &mut impl FnMut(Line<'_>)) {
         if self.rest.is_empty() {

@@ -23,7 +23,7 @@ use super::json_file::JsonFile;
 use super::source::{Part, Source, Watch, next_id};
 use super::stdio::{Input, Output, OwnEnds, Stream, Taken, console};
 use crate::init::Process;
-use crate::protocol::{Attachment, Patience, Target};
+use crate::protocol::{Attachment, LogEnd, Patience, Target};
 
 /// A read that is larger leaves buffers behind that are worth giving back.
 const BURST: usize = 2 << 10;
@@ -110,6 +110,25 @@ impl Task {
         let client = Client::new(socket, attachment, patience, self.console.is_some(), watch)?;
         self.clients.insert(id, client);
         Ok(())
+    }
+
+    /// Adds a client that has the log up to the end that is told: it sees what comes behind it.
+    pub(super) fn attach_behind_log(
+        &mut self,
+        socket: OwnedFd,
+        attachment: &Attachment,
+        patience: Patience,
+    ) -> Result<LogEnd> {
+        let end = self.log.as_ref().ok_or_else(|| Error::unsupported("a process without a log"))?.end()?;
+        self.attach(socket, attachment, patience)?;
+        if let (Some(log), Some(client)) = (&self.log, self.clients.get_mut(&self.last_client)) {
+            let rests = [Stream::Stdout, Stream::Stderr].map(|stream| (stream, log.rest(stream)));
+            rests
+                .iter()
+                .filter(|(_, rest)| !rest.is_empty())
+                .for_each(|(stream, rest)| client.send(*stream, rest));
+        }
+        Ok(end)
     }
 
     /// For joining its namespaces.

@@ -18,8 +18,8 @@ pub struct Call {
 }
 
 /// What a daemon asks. `Start` is answered by [`Event::Started`] or [`Event::StartFailed`], `Exec` by
-/// [`Event::ExecStarted`] or [`Event::ExecFailed`], all others by [`Event::Done`]; each by [`Event::Failed`] if it
-/// makes no sense.
+/// [`Event::ExecStarted`] or [`Event::ExecFailed`], an `Attach` that continues the log by [`Event::Attached`], all others
+/// by [`Event::Done`]; each by [`Event::Failed`] if it makes no sense.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -114,6 +114,17 @@ pub struct Attach {
     pub attachment: Attachment,
     #[serde(default)]
     pub patience: Patience,
+    /// The client has read the log up to [`LogEnd`]: what the process wrote of a line that is not logged yet comes first.
+    #[serde(default)]
+    pub continues_log: bool,
+}
+
+/// Where a log ended when a client joined: after so many bytes of the file with this inode number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogEnd {
+    pub inode: u64,
+    pub size: u64,
 }
 
 /// What happens when a client reads slower than the process writes.
@@ -182,6 +193,11 @@ pub enum Event {
     },
     Done {
         number: u64,
+    },
+    /// What the client gets follows the log's end seamlessly.
+    Attached {
+        number: u64,
+        log_end: LogEnd,
     },
     Failed {
         number: u64,
@@ -358,7 +374,12 @@ mod tests {
         let requests = [
             Request::Start(Box::new(start)),
             Request::Exec(Box::new(Exec { attach: Some(attachment), ..Exec::default() })),
-            Request::Attach(Attach { target: target.clone(), attachment, patience: Patience::Block }),
+            Request::Attach(Attach {
+                target: target.clone(),
+                attachment,
+                patience: Patience::Block,
+                continues_log: true,
+            }),
             Request::Resize { target: target.clone(), width: 80, height: 24 },
             Request::Signal { target: Target::Container, signal: 15 },
             Request::Forget { exec_id: "e1".into() },
@@ -385,6 +406,7 @@ mod tests {
             Event::Oom,
             Event::Trouble { message: "m".into() },
             Event::Done { number: 1 },
+            Event::Attached { number: 1, log_end: LogEnd { inode: 2, size: 3 } },
             Event::Failed { number: 1, reason: Reason::Conflict, message: "m".into() },
         ];
         for event in events {

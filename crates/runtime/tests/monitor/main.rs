@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 
 use oci::runtime::Memory;
 use runtime::protocol::{
-    Attach, Container, Event, Exec, ExecState, Fds, Patience, Reason, Request, Start, Target,
+    Attach, Container, Event, Exec, ExecState, Fds, LogEnd, Patience, Reason, Request, Start, Target,
 };
 use world::{Link, Monitor, Terminal, World, frames, process};
 
@@ -119,7 +119,8 @@ fn a_shared_stdin_outlives_its_clients() {
 
     let mut fds = Fds::default();
     let (mut second, attachment) = Terminal::attach(&mut fds, true);
-    let attach = Attach { target: Target::Container, attachment, patience: Patience::Drop };
+    let attach =
+        Attach { target: Target::Container, attachment, patience: Patience::Drop, continues_log: false };
     monitor.link.ask(Request::Attach(attach), fds);
     second.0.write_all(b"two\n").unwrap();
     second.until("two\n");
@@ -181,12 +182,38 @@ fn a_late_client_that_does_not_read_is_dropped() {
     monitor.start(start, fds);
     let mut fds = Fds::default();
     let (mut lazy, attachment) = Terminal::attach(&mut fds, false);
-    let attach = Attach { target: Target::Container, attachment, patience: Patience::Drop };
+    let attach =
+        Attach { target: Target::Container, attachment, patience: Patience::Drop, continues_log: false };
     monitor.link.ask(Request::Attach(attach), fds);
     driver.0.write_all(b"\n").unwrap();
     assert_eq!(monitor.exited().code, 0, "the container is not slowed");
     assert!(lazy.rest().len() < 4_000_000, "it was dropped");
     assert_eq!(world.log().iter().map(|(_, text)| text.len()).sum::<usize>(), 4_000_000);
+}
+
+#[test]
+fn a_client_behind_the_log_gets_what_is_not_in_it() {
+    let (world, mut fds) = (World::new(), Fds::default());
+    let mut monitor = world.monitor();
+    let (mut driver, driver_end) = Terminal::attach(&mut fds, true);
+    let script = "echo logged; printf 'un'; read go; echo finished; echo last";
+    let start = Start { open_stdin: true, attaches: vec![driver_end], ..world.script(script) };
+    monitor.start(start, fds);
+    driver.until("un");
+    let mut fds = Fds::default();
+    let (mut late, attachment) = Terminal::attach(&mut fds, false);
+    let attach =
+        Attach { target: Target::Container, attachment, patience: Patience::Drop, continues_log: true };
+    let number = monitor.link.send(Request::Attach(attach), fds);
+    let Event::Attached { number: answered, log_end } = monitor.link.event() else {
+        panic!("it is attached")
+    };
+    let log = sys::fs::metadata(world.path("json.log")).unwrap();
+    assert_eq!((answered, log_end), (number, LogEnd { inode: log.ino, size: log.size }));
+    assert_eq!(world.log(), [("stdout".into(), "logged\n".into())]);
+    driver.0.write_all(b"\n").unwrap();
+    assert_eq!(frames(&late.rest()), [(1, "unfinished\nlast\n".into())]);
+    assert_eq!(monitor.exited().code, 0);
 }
 
 #[test]
