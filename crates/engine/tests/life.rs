@@ -213,7 +213,8 @@ fn the_root_of_a_stopped_container_is_unmounted_when_nobody_needs_it() {
 
 /// Descriptors of this process that are roots of overlays.
 fn held_overlays() -> usize {
-    let fds = std::fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(|entry| {
+    let fds = std::fs::read_dir("/proc/self/fdinfo").expect("a process sees its own descriptors");
+    let fds = fds.filter_map(|entry| {
         let path = std::path::Path::new("/proc/self/fd").join(entry.ok()?.file_name());
         sys::fs::filesystem_magic(path).ok()
     });
