@@ -136,29 +136,6 @@ const LOGGED: Attach =
     Attach { stdin: false, stdout: true, stderr: true, logs: true, stream: true, detach_keys: String::new() };
 
 #[test]
-fn a_replayed_log_goes_over_into_the_stream_without_a_gap() {
-    in_house(async |house| {
-        let json = r#"{"Cmd":["sh","-c","echo one; echo two >&2; printf th; read x; echo ree; seq 500"],"OpenStdin":true}"#;
-        let id = house.create(json).await;
-        let mut first = container::attach(&house.engine, &id, ALL).await.unwrap();
-        house.start(&id).await;
-        let mut begun = [0; 4 + 4 + 2 + 3 * 8];
-        first.io.read_exact(&mut begun).await.unwrap();
-        let mut logged = container::attach(&house.engine, &id, LOGGED).await.unwrap();
-        let stdout = Attach { stderr: false, ..LOGGED };
-        let mut partly = container::attach(&house.engine, &id, stdout).await.unwrap();
-        let log = Attach { stream: false, ..LOGGED };
-        let mut log = container::attach(&house.engine, &id, log).await.unwrap();
-        assert_eq!(read_all(&mut log).await, "one\ntwo\n");
-        first.io.write_all(b"\n").await.unwrap();
-        let numbers: String = (1..=500).map(|number| format!("{number}\n")).collect();
-        assert_eq!(read_all(&mut logged).await, format!("one\ntwo\nthree\n{numbers}"));
-        assert_eq!(read_all(&mut partly).await, format!("one\nthree\n{numbers}"));
-        house
-    });
-}
-
-#[test]
 fn a_log_is_replayed_while_output_goes_on() {
     in_house(async |house| {
         let json = r#"{"Cmd":["sh","-c","seq 100000; sleep 0.1; seq 100000"]}"#;

@@ -91,7 +91,7 @@ fn the_end_of_the_engine_ends_the_stream() {
         let ids: Vec<_> =
             engine.containers().all().iter().map(|container| container.id.to_string()).collect();
         for id in ids {
-            engine::container::remove(&engine, &id, api::container::Remove::default()).await.unwrap();
+            container::remove(&engine, &id, api::container::Remove::default()).await.unwrap();
         }
         engine.shutdown().await;
         assert_eq!(watching.join_next().await.unwrap().unwrap(), 2);
