@@ -136,6 +136,38 @@ const LOGGED: Attach =
     Attach { stdin: false, stdout: true, stderr: true, logs: true, stream: true, detach_keys: String::new() };
 
 #[test]
+fn a_replayed_log_goes_over_into_the_stream_without_a_gap() {
+    in_house(async |house| {
+        let line = "echo one; echo two >&2; printf th; read x; echo ree; seq 500";
+        let json = serde_json::json!({ "Cmd": ["sh", "-c", line], "OpenStdin": true });
+        let id = house.create(&json.to_string()).await;
+        let mut first = container::attach(&house.engine, &id, ALL).await.unwrap();
+        house.start(&id).await;
+        // What is read at once comes in one frame, and the two streams in any order.
+        let (mut begun, mut buffer) = (Vec::new(), [0; 64]);
+        let has = |begun: &[u8], text: &[u8]| begun.windows(text.len()).any(|window| window == text);
+        while !(has(&begun, b"th") && has(&begun, b"two")) {
+            let read = first.io.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "{begun:?}");
+            begun.extend_from_slice(&buffer[..read]);
+        }
+        let stdout = Attach { stderr: false, ..LOGGED };
+        let mut logged = container::attach(&house.engine, &id, stdout.clone()).await.unwrap();
+        let mut log =
+            container::attach(&house.engine, &id, Attach { stream: false, ..stdout }).await.unwrap();
+        assert_eq!(read_all(&mut log).await, "one\n", "the log alone has whole lines, and ends");
+        first.io.write_all(b"\n").await.unwrap();
+        let numbers: String = (1..=500).map(|number| format!("{number}\n")).collect();
+        assert_eq!(read_all(&mut logged).await, format!("one\nthree\n{numbers}"));
+        let mut after =
+            container::attach(&house.engine, &id, Attach { stream: false, ..LOGGED }).await.unwrap();
+        let whole = read_all(&mut after).await;
+        assert!(whole.contains("two\n") && whole.ends_with(&numbers), "{whole}");
+        house
+    });
+}
+
+#[test]
 fn a_log_is_replayed_while_output_goes_on() {
     in_house(async |house| {
         let json = r#"{"Cmd":["sh","-c","seq 100000; sleep 0.1; seq 100000"]}"#;
