@@ -61,15 +61,28 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(|word| word.replace('~', " ")).collect()
 }
 
+/// How often the stock client is asked: what it keeps in Go's maps (binds, variables) comes in a random order.
+const ORDERS: usize = 8;
+
 /// Both clients say the same, and ask the daemon for the same.
 fn check(lines: &[&str], compare: impl Fn(&str, &mut Vec<Request>)) {
     let mut differences = Vec::new();
     for line in lines {
-        let (mut theirs, mut ours) = (run("docker", &words(line)), run(KOGGE, &words(line)));
-        compare(line, &mut theirs.requests);
+        let mut ours = run(KOGGE, &words(line));
         compare(line, &mut ours.requests);
-        if theirs != ours {
-            differences.push(format!("--- {line}\ndocker: {theirs:#?}\nkogge: {ours:#?}"));
+        let mut asked = (0..ORDERS).map(|_| {
+            let mut theirs = run("docker", &words(line));
+            compare(line, &mut theirs.requests);
+            theirs
+        });
+        let mut last = None;
+        if !asked.any(|theirs| {
+            theirs == ours || {
+                last = Some(theirs);
+                false
+            }
+        }) {
+            differences.push(format!("--- {line}\ndocker: {last:#?}\nkogge: {ours:#?}"));
         }
     }
     assert!(
