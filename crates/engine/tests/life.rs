@@ -223,3 +223,19 @@ fn held_overlays() -> usize {
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY: u64 = 0x794c_7630;
+
+#[test]
+fn a_users_start_begins_to_count_restarts_anew() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["sh","-c","echo run; false"],
+            "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":1}}}"#;
+        let id = house.create(json).await;
+        for _ in 0..2 {
+            house.start(&id).await;
+            let over = container::wait(&house.engine, &id, WaitCondition::NotRunning).unwrap();
+            assert_eq!(over.await.status_code, 1);
+            assert_eq!(house.inspect(&id).await.restart_count, 1);
+        }
+        house
+    });
+}

@@ -12,12 +12,16 @@ use super::prepare::{self, Peers, Prepared, Wish};
 use super::task::Task;
 use super::{borrowed, exit};
 use crate::monitors::Monitor;
+use crate::restart::Backoff;
 use crate::state::{Action, Status};
 
 impl Task {
     /// Starts the process, by a user's or the restart policy's wish.
     pub(super) async fn start(&mut self, action: Action) -> Result<()> {
         let edge = self.step(action)?;
+        if action == Action::Start {
+            self.forget_restarts();
+        }
         match self.launch().await {
             Ok(running) => {
                 self.settle_running(running, edge.to);
@@ -28,6 +32,12 @@ impl Task {
             }
             Err(failure) => Err(self.start_failed(failure).await),
         }
+    }
+
+    /// A user's start begins anew, as with Docker.
+    fn forget_restarts(&mut self) {
+        self.backoff = Backoff::default();
+        self.edit(|view| view.record.restart_count = 0);
     }
 
     /// Everything that blocks happens in one hop, while a spare monitor is taken.
