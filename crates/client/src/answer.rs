@@ -92,7 +92,8 @@ fn kind(status: u16) -> Kind {
     match status {
         304 => Kind::Unchanged,
         400 => Kind::Invalid,
-        401 | 403 => Kind::Denied,
+        401 => Kind::Unauthorized,
+        403 => Kind::Denied,
         404 => Kind::NotFound,
         409 => Kind::Conflict,
         501 => Kind::Unsupported,

@@ -23,6 +23,8 @@ pub enum Kind {
     Unchanged,
     /// The caller may not do this.
     Denied,
+    /// Whoever asks gave no credentials, or wrong ones.
+    Unauthorized,
     /// Known and named, but this build does not do it.
     Unsupported,
     /// Something outside is missing for now (a peer, space, a resource).
@@ -62,6 +64,10 @@ impl Error {
 
     pub fn denied(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::Denied, message)
+    }
+
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Unauthorized, message)
     }
 
     /// The message becomes `not supported: <what>`.

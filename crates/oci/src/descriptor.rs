@@ -65,20 +65,6 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-impl Platform {
-    /// The platform that this program runs on.
-    pub fn host() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" => "ppc64le",
-            other => other,
-        };
-        Self { architecture: architecture.into(), os: "linux".into(), ..Self::default() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ pub mod image;
 pub mod manifest;
 pub mod media_type;
 mod null;
+pub mod platform;
 pub mod reference;
 pub mod runtime;
 

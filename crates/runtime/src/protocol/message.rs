@@ -293,7 +293,7 @@ impl From<Kind> for Reason {
             Kind::Conflict | Kind::Unchanged => Self::Conflict,
             Kind::Invalid => Self::Invalid,
             Kind::Unsupported => Self::Unsupported,
-            Kind::Denied | Kind::Unavailable | Kind::Internal => Self::Internal,
+            Kind::Denied | Kind::Unauthorized | Kind::Unavailable | Kind::Internal => Self::Internal,
         }
     }
 }
