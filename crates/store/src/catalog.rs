@@ -52,6 +52,20 @@ impl Catalog {
         self.images.iter().filter(move |(_, entry)| entry.parent.as_ref() == Some(id)).map(|(child, _)| child)
     }
 
+    /// The repositories of a registry from which images with this blob were pulled, or to which they were pushed.
+    pub(crate) fn repositories_with(&self, blob: &Digest, domain: &str) -> Vec<Reference> {
+        let has_it = |id: &ImageId| {
+            self.images
+                .get(id)
+                .is_some_and(|entry| entry.layers.iter().any(|layer| layer.blob.digest == *blob))
+        };
+        let names = self.names.iter().filter(|(name, _)| name.digest().is_some() && name.domain() == domain);
+        let mut found: Vec<Reference> =
+            names.filter(|(_, id)| has_it(id)).map(|(name, _)| name.repository()).collect();
+        found.dedup();
+        found
+    }
+
     /// Adds an image; one that is there keeps its parent and its times.
     pub(crate) fn add(&mut self, id: ImageId, entry: Entry) {
         self.images.entry(id).or_insert(entry);

@@ -73,7 +73,7 @@ impl Store {
         let how = fs::OpenHow { access: fs::Access::ReadWrite, ..fs::OpenHow::NEW }.with_mode(0o600);
         let file = fs::open(scratch.path(), &how)?;
         sys::crash::point("store.blob.begun");
-        Ok(BlobWriter { scratch, file, hash: Sha256::new(), size: 0, begun: 0 })
+        Ok(BlobWriter { scratch, file, hash: Sha256::new(), size: 0, writeback: Writeback::default() })
     }
 
     /// Writes a document that is in memory, not yet published.
@@ -120,8 +120,7 @@ pub(crate) struct BlobWriter {
     file: File,
     hash: Sha256,
     size: u64,
-    /// How far the kernel was told to write to disk already.
-    begun: u64,
+    writeback: Writeback,
 }
 
 impl BlobWriter {
@@ -132,13 +131,24 @@ impl BlobWriter {
     }
 }
 
-impl BlobWriter {
-    /// The disk works while we still read, and the sync at the end has less to wait for. Only a hint: where a file
-    /// system does not take it, the sync does everything.
-    fn begin_writeback(&mut self) {
-        if self.size - self.begun >= WRITEBACK_BYTES {
-            drop(sys::writeback::begin(&self.file, self.begun..self.size));
-            self.begun = self.size;
+/// Makes the disk work while a file still grows, so that the sync at the end has less to wait for. Only a hint: where a
+/// file system does not take it, the sync does everything.
+#[derive(Debug, Default)]
+pub(crate) struct Writeback {
+    /// How far the kernel was told to write to disk already.
+    begun: u64,
+}
+
+impl Writeback {
+    pub(crate) fn from(begun: u64) -> Self {
+        Self { begun }
+    }
+
+    /// The file has grown to this size.
+    pub(crate) fn reached(&mut self, file: &File, size: u64) {
+        if size.saturating_sub(self.begun) >= WRITEBACK_BYTES {
+            drop(sys::writeback::begin(file, self.begun..size));
+            self.begun = size;
         }
     }
 }
@@ -148,7 +158,7 @@ impl Write for BlobWriter {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.size += written as u64;
-        self.begin_writeback();
+        self.writeback.reached(&self.file, self.size);
         Ok(written)
     }
 

@@ -91,6 +91,43 @@ impl Store {
         Ok(before.filter(|before| before != id))
     }
 
+    /// Gives an image several names at once. Nothing is written if it has them all.
+    pub fn name(&self, id: &ImageId, names: &[Reference]) -> Result<()> {
+        let catalog = self.catalog();
+        if catalog.images.contains_key(id) && names.iter().all(|name| catalog.names.get(name) == Some(id)) {
+            return Ok(());
+        }
+        let now = sys::time::now_rfc3339_nano();
+        self.inner.db.update(|catalog| {
+            if !catalog.images.contains_key(id) {
+                return Err(no_such_image(id));
+            }
+            for name in names {
+                catalog.tag(name.clone(), id, &now);
+            }
+            Ok(())
+        })?;
+        self.write_layout();
+        Ok(())
+    }
+
+    /// All names of a repository, with a tag or a digest, in byte order.
+    pub fn names_in(&self, repository: &Reference) -> Vec<(Reference, ImageId)> {
+        let repository = repository.repository();
+        let catalog = self.catalog();
+        let names = catalog.names.iter().filter(|(name, _)| name.repository() == repository);
+        names.map(|(name, id)| (name.clone(), id.clone())).collect()
+    }
+
+    /// Repositories of a registry that are known to have had a blob: images with it were pulled from there or pushed.
+    pub fn repositories_with(&self, blob: &Digest, domain: &str) -> Vec<Reference> {
+        self.catalog().repositories_with(blob, domain)
+    }
+
+    pub fn has_image(&self, id: &ImageId) -> bool {
+        self.catalog().images.contains_key(id)
+    }
+
     /// The images committed from this one.
     pub fn children(&self, id: &ImageId) -> Vec<ImageId> {
         self.catalog().children_of(id).cloned().collect()
@@ -144,15 +181,21 @@ impl NewImage {
     fn manifest(&self) -> (Descriptor, Vec<u8>) {
         match &self.manifest {
             Manifest::Kept { media_type, bytes } => (Descriptor::of(media_type, bytes), bytes.clone()),
-            Manifest::New => {
-                let config = Descriptor::of(oci::media_type::OCI_CONFIG, &self.config);
-                let layers = self.layers.iter().map(|layer| layer.blob.clone()).collect();
-                let manifest = oci::Manifest::new(config, layers);
-                let bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
-                (Descriptor::of(oci::media_type::OCI_MANIFEST, &bytes), bytes)
-            }
+            Manifest::New => new_manifest(&self.config, &self.layers),
         }
     }
+}
+
+/// A manifest in OCI's form: layers that came in Docker's are called by OCI's names, which mean the same.
+pub(crate) fn new_manifest(config: &[u8], layers: &[Layer]) -> (Descriptor, Vec<u8>) {
+    let oci_form = |layer: &Layer| Descriptor {
+        media_type: oci::media_type::oci_layer(&layer.blob.media_type).into(),
+        ..layer.blob.clone()
+    };
+    let config = Descriptor::of(oci::media_type::OCI_CONFIG, config);
+    let manifest = oci::Manifest::new(config, layers.iter().map(oci_form).collect());
+    let bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
+    (Descriptor::of(oci::media_type::OCI_MANIFEST, &bytes), bytes)
 }
 
 /// A name that moved from one image to another.

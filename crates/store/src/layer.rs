@@ -163,7 +163,7 @@ impl Store {
         staged_tree(scratch, unpacked.diff_id.unwrap_or_else(|| digest.clone()), unpacked.size)
     }
 
-    fn tree_scratch(&self) -> Result<Scratch> {
+    pub(crate) fn tree_scratch(&self) -> Result<Scratch> {
         let scratch = self.scratch("layer");
         fs::create_dir(scratch.path(), 0o700)?;
         fs::create_dir(scratch.path().join("diff"), 0o755)?;
@@ -251,21 +251,21 @@ fn write_blob(mut writer: BlobWriter, chunks: Receiver<Chunk>) -> Result<StagedB
     writer.finish()
 }
 
-struct Unpacked {
+pub(crate) struct Unpacked {
     /// Known only if the stream was compressed; else it is the blob's digest.
-    diff_id: Option<Digest>,
-    size: u64,
+    pub(crate) diff_id: Option<Digest>,
+    pub(crate) size: u64,
 }
 
-fn unpack(stream: impl Read, compression: Compression, scratch: &Scratch) -> Result<Unpacked> {
+pub(crate) fn unpack(stream: impl Read, compression: Compression, scratch: &Scratch) -> Result<Unpacked> {
     let root = fs::open_dir(scratch.path().join("diff"))?;
     if compression == Compression::None {
         let size = extract(stream, &root)?;
         return Ok(Unpacked { diff_id: None, size });
     }
-    let mut hashing = HashReader { stream: compression::reader(stream)?, hash: Sha256::new() };
+    let mut hashing = HashReader::new(compression::reader(stream)?);
     let size = extract(&mut hashing, &root)?;
-    Ok(Unpacked { diff_id: Some(Digest::from_sha256(hashing.hash.finalize().into())), size })
+    Ok(Unpacked { diff_id: Some(hashing.digest()), size })
 }
 
 /// `extract` reads beyond the archive's end: what follows belongs to the blob and to the diffID too.
@@ -276,7 +276,7 @@ fn extract(stream: impl Read, root: &OwnedFd) -> Result<u64> {
     Ok(extracted.size)
 }
 
-fn staged_tree(scratch: Scratch, diff_id: Digest, size: u64) -> Result<StagedTree> {
+pub(crate) fn staged_tree(scratch: Scratch, diff_id: Digest, size: u64) -> Result<StagedTree> {
     let record = Record { version: 1, size, boot: Some(sys::process::boot_id()?) };
     fs::write(scratch.path().join("layer.json"), encoded(&record))?;
     Ok(StagedTree { scratch, diff_id, size })
@@ -286,9 +286,20 @@ fn encoded(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).expect("a record is always JSON")
 }
 
-struct HashReader<R> {
+/// Hashes what is read through it.
+pub(crate) struct HashReader<R> {
     stream: R,
     hash: Sha256,
+}
+
+impl<R> HashReader<R> {
+    pub(crate) fn new(stream: R) -> Self {
+        Self { stream, hash: Sha256::new() }
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        Digest::from_sha256(self.hash.finalize().into())
+    }
 }
 
 impl<R: Read> Read for HashReader<R> {

@@ -12,6 +12,7 @@
 //! <root>/layers/<diffID hex>/          diff/ in overlay's own form of whiteouts, layer.json
 //! <root>/layers/init/                  the lowest layer of every snapshot (snapshot/init_layer.rs)
 //! <root>/snapshots/<key>/              diff/, work/, snapshot.json
+//! <root>/partials/<hex>                half-fetched blobs (partial.rs)
 //! <root>/ingest/                       half-written things; whatever is there at open is rubbish
 //! <root>/trash/                        removed things that `sweep` deletes
 //! ```
@@ -20,14 +21,17 @@
 mod catalog;
 mod collect;
 mod commit;
+mod compress;
 mod content;
 mod db;
+mod fetch;
 mod history;
 mod image;
 mod import;
 mod layer;
 mod lease;
 mod load;
+mod partial;
 mod pipe;
 mod publish;
 mod remove;
@@ -42,12 +46,14 @@ mod verify;
 
 pub use collect::Collected;
 pub use commit::Commit;
+pub use fetch::{Fetched, Fetching};
 pub use history::HistoryRow;
 pub use image::{Image, ImageId};
 pub use import::Import;
 pub use layer::Layer;
 pub use lease::Lease;
 pub use load::{Loaded, Progress};
+pub use partial::Partial;
 pub use remove::{Remove, Removed, User};
 pub use snapshot::{Change, ChangeKind, MountOptions, Snapshot};
 pub use store::Store;

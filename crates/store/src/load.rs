@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use fault::{Doing, Error, Result};
@@ -115,18 +115,12 @@ impl Store {
                 jobs.entry(layer.member.clone()).or_insert((index, diff_id));
             }
         }
-        let jobs = Mutex::new(jobs.into_iter());
-        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || -> Result<Vec<(String, Tree)>> {
-            let mut done = Vec::new();
-            while let Some((member, (index, diff_id))) = next() {
-                let tree = self.unpack_layer(members, &member, index, diff_id)?;
-                done.push((member, tree));
-            }
-            Ok(done)
+        let jobs: Vec<_> = jobs.into_iter().collect();
+        let unpack = |(member, (index, diff_id)): &(String, (usize, &Digest))| {
+            self.unpack_layer(members, member, *index, diff_id).map(|tree| (member.clone(), tree))
         };
         let mut trees = BTreeMap::new();
-        for (member, tree) in in_parallel(work)? {
+        for (member, tree) in in_parallel(&jobs, unpack)? {
             report(Progress { diff_id: tree.diff_id.clone(), size: members.blob(&member)?.size });
             trees.insert(member, tree);
         }
@@ -157,11 +151,19 @@ struct Tree {
     staged: Option<StagedTree>,
 }
 
-/// Runs the same work in a thread for each processor and gathers what they did.
-fn in_parallel<T: Send>(work: impl Fn() -> Result<Vec<T>> + Sync) -> Result<Vec<T>> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+/// Does the same with each of several things, on all processors; the answers come in any order.
+pub(crate) fn in_parallel<J: Sync, T: Send>(
+    jobs: &[J],
+    work: impl Fn(&J) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<T>> {
+        let taken = std::iter::from_fn(|| jobs.get(next.fetch_add(1, Ordering::Relaxed)));
+        taken.map(&work).collect()
+    };
     thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let mut all = Vec::new();
         let mut failure = None;
         for thread in running {

@@ -19,6 +19,29 @@ pub(crate) fn read_chunk(reader: &mut impl Read) -> io::Result<Option<Chunk>> {
     Ok((!chunk.is_empty()).then(|| Arc::new(chunk)))
 }
 
+/// Reads until there are so many bytes, or the stream ends.
+pub(crate) fn read_at_least(reader: &mut impl Read, bytes: usize) -> io::Result<Chunk> {
+    let mut chunk = Vec::with_capacity(bytes);
+    reader.by_ref().take(bytes as u64).read_to_end(&mut chunk)?;
+    Ok(Arc::new(chunk))
+}
+
+/// Reads what is there, at most a chunk; `None` at the end. What comes slowly is passed on at once.
+pub(crate) fn read_some(reader: &mut impl Read) -> io::Result<Option<Chunk>> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(None),
+            Ok(length) => {
+                chunk.truncate(length);
+                return Ok(Some(Arc::new(chunk)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The receiving end as a stream; it ends when the sender is dropped.
 #[derive(Debug)]
 pub(crate) struct ChunkReader {

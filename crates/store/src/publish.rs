@@ -45,10 +45,12 @@ impl Store {
     }
 }
 
-/// Content-addressed things of one name are the same: whoever came first stays.
-fn settle(scratch: Scratch, place: &std::path::Path) -> Result<()> {
+/// Content-addressed things of one name are the same: whoever came first stays. Two pulls of one blob share the file, and
+/// the first to be done moves it.
+pub(crate) fn settle(scratch: Scratch, place: &std::path::Path) -> Result<()> {
     match scratch.move_to(place) {
         Err(error) if error.kind() == Kind::Conflict => Ok(()),
+        Err(error) if error.kind() == Kind::NotFound && fs::exists(place)? => Ok(()),
         result => result,
     }
 }

@@ -1,4 +1,4 @@
-//! Something half made in `ingest`: it vanishes unless it is moved to its place.
+//! Something half made, mostly in `ingest`: it vanishes unless it is moved to its place.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,18 @@ use sys::fs;
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
-    moved: bool,
+    /// Nothing to remove when the value goes.
+    settled: bool,
 }
 
 impl Scratch {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, moved: false }
+        Self { path, settled: false }
+    }
+
+    /// For what is worth keeping where it is, too.
+    pub(crate) fn lasting(path: PathBuf) -> Self {
+        Self { path, settled: true }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -23,14 +29,14 @@ impl Scratch {
     /// Renames to the final name; `Conflict` if that is taken.
     pub(crate) fn move_to(mut self, place: &Path) -> Result<()> {
         fs::rename_new(&self.path, place)?;
-        self.moved = true;
+        self.settled = true;
         Ok(())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if self.moved {
+        if self.settled {
             return;
         }
         if let Err(error) = fs::remove_tree(&self.path) {

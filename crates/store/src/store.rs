@@ -10,6 +10,7 @@ use sys::fs;
 use crate::catalog::Catalog;
 use crate::db::Db;
 use crate::lease::Leases;
+use crate::partial::Partials;
 use crate::scratch::Scratch;
 use crate::settle::Unsettled;
 use crate::snapshot::init_layer;
@@ -26,6 +27,7 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) leases: Leases,
     pub(crate) unsettled: Unsettled,
+    pub(crate) partials: Partials,
     /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
     scratch_count: AtomicU64,
     /// One sweep at a time: two would stumble over each other's trees.
@@ -55,6 +57,7 @@ impl Store {
             db,
             leases: Leases::default(),
             unsettled: Unsettled::default(),
+            partials: Partials::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),
             _lock: lock,
@@ -66,11 +69,12 @@ impl Store {
         store.rebuild_layers()?;
         store.write_layout();
         store.collect()?;
+        store.discard_old_partials()?;
         Ok(store)
     }
 
-    /// Does what nobody waits for: syncs new layers, deletes what was removed. Slow; to be called in the background
-    /// after images or snapshots came or went.
+    /// Does what nobody waits for: syncs new layers, deletes what was removed and what was begun long ago. Slow; to be
+    /// called in the background after images or snapshots came or went.
     pub fn sweep(&self) -> Result<()> {
         let _alone = self.inner.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         self.settle()?;
@@ -78,7 +82,7 @@ impl Store {
             sys::crash::point("store.sweep.one");
             fs::remove_tree(self.path("trash").join(name))?;
         }
-        Ok(())
+        self.discard_old_partials()
     }
 
     pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
@@ -121,4 +125,4 @@ fn discard_ingest(root: &Path) -> Result<()> {
     Ok(())
 }
 
-const FOLDERS: &[&str] = &["content/blobs/sha256", "layers", "snapshots", "ingest", "trash"];
+const FOLDERS: &[&str] = &["content/blobs/sha256", "layers", "snapshots", "ingest", "partials", "trash"];

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use store::{Commit, Remove, Store};
 
-use crate::make::{docker_archive, import, name, root, rubbish, tar};
+use crate::fetch::fetched;
+use crate::make::{docker_archive, gzip, import, name, root, rubbish, tar};
 
 type Scene = (&'static str, fn(&Store));
 
@@ -39,6 +40,23 @@ const SCENES: &[Scene] = &[
         store.sweep().unwrap();
     }),
     ("sweep", |store| store.sweep().unwrap()),
+    ("fetch", |store| {
+        let tars = [root(), tar(&[("d", b"4")])];
+        let lease = store.lease();
+        let fetch = |tar: &Vec<u8>| {
+            let packed = gzip(tar);
+            let blob = oci::Descriptor::of(oci::media_type::OCI_LAYER_GZIP, &packed);
+            let partial = store.partial(&lease, &blob).unwrap();
+            let length = partial.length() as usize;
+            partial.finish(&lease, &oci::Digest::sha256(tar), &packed[length..], &|_| ()).unwrap()
+        };
+        let layers = tars.iter().map(fetch).collect();
+        store.image_add(&lease, fetched(&[&tars[0], &tars[1]], layers, "new")).unwrap();
+    }),
+    ("compress", |store| {
+        let base = store.resolve("base").unwrap();
+        store.image_compress(&store.lease(), &base).unwrap();
+    }),
     ("blob", |store| drop(store.blob_put(&store.lease(), &b"hello"[..], None).unwrap())),
 ];
 
@@ -157,6 +175,16 @@ fn a_crash_in_snapshot_create_converges() {
 #[test]
 fn a_crash_in_remove_converges() {
     assert!(check("remove").contains("store.collect.layer"));
+}
+
+#[test]
+fn a_crash_in_fetch_converges() {
+    assert!(check("fetch").contains("store.blob.written"));
+}
+
+#[test]
+fn a_crash_in_compress_converges() {
+    assert!(check("compress").contains("store.db.write"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use fault::Kind;
+use oci::{Descriptor, media_type};
 use store::{Import, Store};
 
 use crate::make::{import, root, tar};
@@ -45,6 +46,29 @@ fn too_many_files_leave_nothing() {
     let names: Vec<String> = (0..500).map(|number| format!("file{number}")).collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
     check(&tar(&files));
+}
+
+/// What was fetched would only be in the way: it goes too.
+#[test]
+fn a_fetch_that_has_no_room_leaves_nothing() {
+    let (_mount, path) = small();
+    let store = Store::open(&path).unwrap();
+    let tar = tar(&[(
+        "big",
+        &(0..3 << 20).map(|number: u32| (number >> 7) as u8 ^ number as u8).collect::<Vec<u8>>(),
+    )]);
+    let blob = Descriptor::of(media_type::OCI_LAYER, &tar);
+    for _ in 0..3 {
+        let lease = store.lease();
+        let partial = store.partial(&lease, &blob).unwrap();
+        let error = partial.finish(&lease, &blob.digest, tar.as_slice(), &|_| ()).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (Kind::Unavailable, Some(28)), "{error}");
+        for folder in ["ingest", "partials", "layers"] {
+            let there = std::fs::read_dir(path.join(folder)).unwrap();
+            assert_eq!(there.filter(|entry| entry.as_ref().unwrap().file_name() != "init").count(), 0);
+        }
+    }
+    import(&store, &root(), "base");
 }
 
 /// The database cannot grow: names stay as they were, and go on once there is room.

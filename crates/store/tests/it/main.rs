@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod archives;
+mod compress;
 mod crash;
+mod fetch;
 mod full;
 mod hostile;
 mod images;
