@@ -223,7 +223,7 @@ fn parse_digest(text: &str) -> Result<Digest> {
 }
 
 /// `host[:port]`, the host a domain name, an IPv4 address or an IPv6 address in brackets.
-fn is_domain(domain: &str) -> bool {
+pub fn is_domain(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, "")) => return is_ipv6(address),
         Some((address, port)) => (address, port.strip_prefix(':')),

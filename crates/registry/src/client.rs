@@ -5,21 +5,44 @@
 //! credentials go to the registry that they were given for and to its token server, to nobody else.
 //!
 //! ```text
-//! pull, push, resolve, login, search      what Docker's commands need
-//!   repository                            manifests, tags, referrers, blobs of one name
-//!     registries                          routes, pools, tokens, limits: shared by everything above
+//!   pull, push, resolve, login, search      what Docker's commands need
+//!     repository (listing, upload)          manifests, tags, referrers, blobs of one name
+//!       speaker (authorization, token)      one place: scheme, challenges, failing answers
+//!         exchange                          one request: redirects, patience
+//!           dial (names, tls)               one connection: addresses, proxies, TLS
+//!   registries                              routes, pools, tokens, limits: shared by everything above
 //! ```
 
+mod address;
+mod authorization;
+mod backoff;
+mod challenge;
 mod config;
 mod credentials;
+mod dial;
+mod exchange;
+mod headers;
+mod listing;
 mod login;
+mod manifest;
+mod names;
 mod progress;
 mod pull;
 mod push;
+mod refusal;
 mod registries;
 mod repository;
 mod resolve;
+mod routes;
 mod search;
+mod single;
+mod speaker;
+mod tls;
+mod token;
+mod trouble;
+mod upload;
+
+use fault::{Error, Result};
 
 pub use config::{Backoff, Config, Mirror, Proxies, Rule};
 pub use credentials::Credentials;
@@ -31,3 +54,17 @@ pub use registries::Registries;
 pub use repository::{Access, Key, Manifest, Repository};
 pub use resolve::{Resolved, resolve};
 pub use search::{Found, Search, search};
+
+/// Readers of foreign bytes, for `fuzz/`.
+pub mod foreign {
+    pub use super::address::{join, same_place};
+    pub use super::challenge::{Challenge, parse as challenges};
+    pub use super::headers::{next_page, part_begins, received, retry_after};
+    pub use super::names::{Answer, Outcome, Question, read as name_answer};
+}
+
+/// The store blocks: its finite work goes to the threads that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("work of the image store").with_source(error))?
+}

@@ -32,11 +32,13 @@ pub enum Action {
     AlreadyExists,
     /// In whole seconds; counted down once a second. Of pushes too.
     Retrying(Duration),
-    /// Id: empty, here and for the next two.
+    /// Id: empty, here and for the next three.
     Digest(Digest),
     /// The name as it was asked for, in its familiar form.
     Downloaded(String),
     UpToDate(String),
+    /// The image is for another platform than was asked for.
+    Warning(String),
 
     /// Id: empty. The canonical name of the repository.
     PushRefersTo(String),
@@ -70,6 +72,7 @@ impl Action {
             | Self::Digest(_)
             | Self::Downloaded(_)
             | Self::UpToDate(_)
+            | Self::Warning(_)
             | Self::PushRefersTo(_)
             | Self::PushedManifest { .. } => None,
             Self::Downloading(amount) | Self::Extracting(amount) | Self::Pushing(amount) => Some(*amount),
@@ -97,6 +100,7 @@ impl fmt::Display for Action {
             Self::Digest(digest) => write!(out, "Digest: {digest}"),
             Self::Downloaded(name) => write!(out, "Status: Downloaded newer image for {name}"),
             Self::UpToDate(name) => write!(out, "Status: Image is up to date for {name}"),
+            Self::Warning(words) => write!(out, "WARNING: {words}"),
             Self::PushRefersTo(name) => write!(out, "The push refers to repository [{name}]"),
             Self::Preparing => out.write_str("Preparing"),
             Self::Pushing(_) => out.write_str("Pushing"),

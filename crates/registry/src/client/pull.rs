@@ -1,10 +1,24 @@
 //! `pull`: an image's manifest, config and layers into the store, each layer in one pass from the socket to the tree.
+//!
+//! ```text
+//!   name --HEAD--> the digest that is here already? done
+//!        --GET---> manifest, or index --best platform--> manifest --> config --> layers, side by side --> image, names
+//! ```
 
 use fault::{Error, Result};
 use oci::{Digest, Platform, Reference};
 use store::{ImageId, Store};
 
-use crate::client::{Credentials, Registries, Report};
+use crate::client::trouble::Trouble;
+use crate::client::{
+    Access, Action, Credentials, Key, Manifest, Progress, Registries, Report, Repository, blocking,
+};
+
+mod choice;
+mod image;
+mod layer;
+
+pub(crate) use choice::schema_1;
 
 /// What to pull.
 #[derive(Clone, Debug)]
@@ -38,6 +52,145 @@ pub async fn pull(
     pull: &Pull,
     report: Report<'_>,
 ) -> Result<Vec<Pulled>> {
-    drop((registries, store, pull, report));
-    Err(Error::unsupported("pull"))
+    let reference = match pull.all_tags {
+        true => pull.reference.repository(),
+        false => pull.reference.clone().with_default_tag(),
+    };
+    if reference.familiar_name() == "scratch" {
+        return Err(Error::denied("'scratch' is a reserved name"));
+    }
+    let pulled = from_any(registries, store, pull, &reference, report).await;
+    if let Err(error) = &pulled
+        && error.errno() == Some(NO_SPACE)
+    {
+        // What other layers have brought so far would only be in the way.
+        let store = store.clone();
+        blocking(move || store.discard_partials()).await?;
+    }
+    let pulled = pulled?;
+    let newer = pulled.iter().any(|one| one.newer);
+    let name = reference.familiar();
+    let action = if newer { Action::Downloaded(name) } else { Action::UpToDate(name) };
+    report(Progress { id: String::new(), action });
+    Ok(pulled)
 }
+
+/// Mirrors first; what one of them cannot give, the next may.
+async fn from_any(
+    registries: &Registries,
+    store: &Store,
+    pull: &Pull,
+    reference: &Reference,
+    report: Report<'_>,
+) -> Result<Vec<Pulled>> {
+    let repositories = registries.repositories(reference, &pull.credentials, Access::Pull)?;
+    let mut failure = Error::not_found(format!("no endpoints found for {}", reference.familiar()));
+    for repository in &repositories {
+        let puller = Puller { repository, store, platform: pull.platform.as_ref(), report };
+        match puller.pull(reference).await {
+            Ok(pulled) => return Ok(pulled),
+            Err(trouble) if repository.speaker.place.is_mirror && trouble.is_theirs() => {
+                tracing::info!(mirror = repository.speaker.place.host, %trouble, "pull goes to the next registry");
+                failure = trouble.of_pull(reference);
+            }
+            Err(trouble) => return Err(trouble.of_pull(reference)),
+        }
+    }
+    Err(failure)
+}
+
+/// A pull from one place.
+struct Puller<'a> {
+    repository: &'a Repository,
+    store: &'a Store,
+    /// As the user has asked for it.
+    platform: Option<&'a Platform>,
+    report: Report<'a>,
+}
+
+impl Puller<'_> {
+    async fn pull(&self, reference: &Reference) -> Result<Vec<Pulled>, Trouble> {
+        if !reference.is_name_only() {
+            return Ok(vec![self.pull_one(reference).await?]);
+        }
+        let mut pulled = Vec::new();
+        for tag in self.repository.tags_of().await? {
+            pulled.push(self.pull_one(&reference.with_tag(&tag)?).await?);
+        }
+        Ok(pulled)
+    }
+
+    async fn pull_one(&self, reference: &Reference) -> Result<Pulled, Trouble> {
+        let key = Key::of(reference);
+        let before = self.store.named(reference);
+        if before.is_some()
+            && let Some((id, digest)) = self.unchanged(reference, &key).await?
+        {
+            self.tell_begin(&key);
+            return self.named(reference, before, id, digest).await;
+        }
+        let manifest = self.repository.manifest_of(&key).await?;
+        self.tell_begin(&key);
+        let digest = manifest.descriptor.digest.clone();
+        let chosen = self.choose(reference, manifest).await?;
+        let names = names(reference, &digest);
+        let id = self.image(reference, chosen, names).await?;
+        self.named(reference, before, id, digest).await
+    }
+
+    /// The image is here if the registry still means the same digest by the name. Asking costs no bytes, and does not
+    /// count where pulls are counted.
+    async fn unchanged(
+        &self,
+        reference: &Reference,
+        key: &Key,
+    ) -> Result<Option<(ImageId, Digest)>, Trouble> {
+        // What is wrong will be told by the request for all of it.
+        let Ok(Some(head)) = self.repository.manifest_head_of(key).await else { return Ok(None) };
+        let Some(id) = self.store.named(&reference.with_digest(head.digest.clone())) else { return Ok(None) };
+        let (store, image) = (self.store.clone(), id.clone());
+        let Ok(image) = blocking(move || store.image(&image)).await else { return Ok(None) };
+        Ok(self.would_choose(&image.config.platform()).then_some((id, head.digest)))
+    }
+
+    async fn named(
+        &self,
+        reference: &Reference,
+        before: Option<ImageId>,
+        id: ImageId,
+        digest: Digest,
+    ) -> Result<Pulled, Trouble> {
+        let (store, image, names) = (self.store.clone(), id.clone(), names(reference, &digest));
+        blocking(move || store.name(&image, &names)).await?;
+        self.tell("", Action::Digest(digest.clone()));
+        Ok(Pulled { reference: reference.clone(), newer: before.as_ref() != Some(&id), id, digest })
+    }
+
+    fn tell_begin(&self, key: &Key) {
+        let id = key.to_string();
+        self.tell(&id, Action::PullingFrom(self.repository.speaker.place.path.clone()));
+    }
+
+    fn tell(&self, id: &str, action: Action) {
+        (self.report)(Progress { id: id.into(), action });
+    }
+}
+
+/// What an image is called after its pull: by tag and by digest, or by digest alone if that was asked for.
+fn names(reference: &Reference, digest: &Digest) -> Vec<Reference> {
+    let by_digest = reference.with_digest(digest.clone());
+    match reference.digest() {
+        Some(_) => vec![by_digest],
+        None => vec![reference.clone(), by_digest],
+    }
+}
+
+/// An image's manifest, and what it is for if an index said so.
+struct Chosen {
+    manifest: Manifest,
+    /// It stood for itself: nobody has looked at platforms yet.
+    is_single: bool,
+}
+
+/// ENOSPC of Linux.
+const NO_SPACE: i32 = 28;

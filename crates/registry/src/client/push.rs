@@ -4,7 +4,10 @@ use fault::{Error, Result};
 use oci::{Descriptor, Reference};
 use store::{ImageId, Store};
 
-use crate::client::{Credentials, Registries, Report};
+use crate::client::{Access, Action, Credentials, Progress, Registries, Report};
+
+mod image;
+mod layer;
 
 /// What to push.
 #[derive(Clone, Debug)]
@@ -30,6 +33,46 @@ pub async fn push(
     push: &Push,
     report: Report<'_>,
 ) -> Result<Vec<Pushed>> {
-    drop((registries, store, push, report));
-    Err(Error::unsupported("push"))
+    let repository = registries.repository(&push.reference, &push.credentials, Access::Push)?;
+    let action = Action::PushRefersTo(push.reference.canonical_name());
+    report(Progress { id: String::new(), action });
+    let pusher = Pusher { repository: &repository, store, credentials: &push.credentials, report };
+    let mut pushed = Vec::new();
+    for (reference, id) in wanted(store, &push.reference)? {
+        pushed.push(pusher.image(&reference, &id).await?);
+    }
+    Ok(pushed)
+}
+
+/// The names to push and their images (moby, daemon/internal/distribution/push.go and push_v2.go).
+fn wanted(store: &Store, reference: &Reference) -> Result<Vec<(Reference, ImageId)>> {
+    let mut names = store.names_in(reference);
+    let name = reference.familiar_name();
+    if names.is_empty() {
+        return Err(Error::not_found(format!("An image does not exist locally with the tag: {name}")));
+    }
+    if reference.digest().is_some() {
+        return Err(Error::invalid("cannot push a digest reference"));
+    }
+    let all = reference.is_name_only();
+    names.retain(|(known, _)| known.tag().is_some() && (all || known == reference));
+    match (names.is_empty(), all) {
+        (true, true) => Err(Error::not_found(format!("no tags to push for {name}"))),
+        (true, false) => Err(Error::not_found(format!("tag does not exist: {}", reference.familiar()))),
+        _ => Ok(names),
+    }
+}
+
+/// A push to one repository.
+struct Pusher<'a> {
+    repository: &'a crate::client::Repository,
+    store: &'a Store,
+    credentials: &'a Credentials,
+    report: Report<'a>,
+}
+
+impl Pusher<'_> {
+    fn tell(&self, id: &str, action: Action) {
+        (self.report)(Progress { id: id.into(), action });
+    }
 }

@@ -1,10 +1,22 @@
 //! One repository of a registry: its manifests, tags, referrers and blobs.
+//!
+//! What fails in passing (a busy server, a broken connection) is tried again, as the configuration says.
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 use fault::{Error, Result};
-use oci::{Descriptor, Digest};
+use hyper::Method;
+use hyper::header::{ACCEPT, CONTENT_TYPE, RANGE};
+use oci::{Descriptor, Digest, Reference};
+
+use crate::client::exchange::{Answer, Ask, Payload};
+use crate::client::manifest::{ACCEPTED, Told};
+use crate::client::speaker::Speaker;
+use crate::client::trouble::Trouble;
+use crate::client::upload::{self, Source};
+use crate::client::{headers, listing};
 
 /// What the repository is wanted for; tokens are asked for in this scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +34,25 @@ pub enum Key {
     Digest(Digest),
 }
 
+impl Key {
+    /// By digest if there is one, else by tag, else `latest`.
+    pub fn of(reference: &Reference) -> Self {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Self::Digest(digest.clone()),
+            (None, tag) => Self::Tag(tag.unwrap_or("latest").into()),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => out.write_str(tag),
+            Self::Digest(digest) => digest.fmt(out),
+        }
+    }
+}
+
 /// A manifest or an index, byte for byte; the descriptor's digest and size are those of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -31,77 +62,215 @@ pub struct Manifest {
 
 /// A repository; cheap to clone. Errors of the registry come with its own words (`manifest unknown: …`).
 #[derive(Clone, Debug)]
-pub struct Repository {}
+pub struct Repository {
+    pub(crate) speaker: Speaker,
+}
 
 impl Repository {
+    pub(crate) fn new(speaker: Speaker) -> Self {
+        Self { speaker }
+    }
+
     /// Its bytes, verified. `NotFound` if there is none.
     pub async fn manifest(&self, key: &Key) -> Result<Manifest> {
-        drop(key);
-        Err(Error::unsupported("registries"))
+        Ok(self.manifest_of(key).await?)
+    }
+
+    pub(crate) async fn manifest_of(&self, key: &Key) -> Result<Manifest, Trouble> {
+        let tail = format!("manifests/{key}");
+        let fetch = async || {
+            let mut answer = self.ask_for(Method::GET, &tail).await?;
+            let bytes = answer.bytes(DOCUMENT_BYTES_MAX).await?;
+            let digest = answer.header(CONTENT_DIGEST);
+            let told = Told { content_type: answer.header(CONTENT_TYPE), digest };
+            Ok(Manifest::checked(key, told, bytes.into())?)
+        };
+        self.speaker.retrying(fetch).await
     }
 
     /// What it would be; `None` if there is none.
     pub async fn manifest_head(&self, key: &Key) -> Result<Option<Descriptor>> {
-        drop(key);
-        Err(Error::unsupported("registries"))
+        match self.manifest_head_of(key).await {
+            Ok(Some(descriptor)) => Ok(Some(descriptor)),
+            Err(trouble) if trouble.is_not_found() => Ok(None),
+            // Neither an answer nor an error says anything without a body.
+            Ok(None) | Err(_) => match self.manifest_of(key).await {
+                Ok(manifest) => Ok(Some(manifest.descriptor)),
+                Err(trouble) if trouble.is_not_found() => Ok(None),
+                Err(trouble) => Err(trouble.into()),
+            },
+        }
+    }
+
+    /// `None` if the registry does not say enough.
+    pub(crate) async fn manifest_head_of(&self, key: &Key) -> Result<Option<Descriptor>, Trouble> {
+        let tail = format!("manifests/{key}");
+        let answer = self.speaker.retrying(async || self.ask_for(Method::HEAD, &tail).await).await?;
+        let digest = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
+        let (Some(digest), Some(size)) = (digest, answer.content_length()) else { return Ok(None) };
+        let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        Ok(Some(Descriptor::new(media_type, digest, size)))
+    }
+
+    async fn ask_for(&self, method: Method, tail: &str) -> Result<Answer, Trouble> {
+        let ask = |address| Ask::new(method.clone(), address).with_header(ACCEPT, ACCEPTED);
+        self.speaker.ask_with(tail, ask).await
     }
 
     /// Stores a manifest or index under a tag or its digest.
     pub async fn manifest_put(&self, key: &Key, media_type: &str, bytes: &[u8]) -> Result<Digest> {
-        drop((key, media_type, bytes));
-        Err(Error::unsupported("registries"))
+        let digest = Digest::sha256(bytes);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let tail = format!("manifests/{key}");
+        let ask = |address| {
+            let ask = Ask::new(Method::PUT, address).with_header(CONTENT_TYPE, media_type);
+            ask.with_payload(Payload::Bytes(bytes.clone()))
+        };
+        self.speaker.retrying(async || self.speaker.ask_with(&tail, ask).await).await?;
+        Ok(digest)
     }
 
     /// Deletes a manifest (by digest) or a tag (if the registry can).
     pub async fn manifest_delete(&self, key: &Key) -> Result<()> {
-        drop(key);
-        Err(Error::unsupported("registries"))
+        let tail = format!("manifests/{key}");
+        self.speaker.retrying(async || self.speaker.ask(Method::DELETE, &tail).await).await?;
+        Ok(())
     }
 
     /// All tags, in the registry's order.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        Err(Error::unsupported("registries"))
+        Ok(self.tags_of().await?)
+    }
+
+    pub(crate) async fn tags_of(&self) -> Result<Vec<String>, Trouble> {
+        listing::tags(&self.speaker).await
     }
 
     /// The manifests that refer to this one (signatures, attestations), of one artifact type or of all. Registries
     /// without the API are asked for the tag `sha256-<hex>` in its place.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
-        drop((subject, artifact_type));
-        Err(Error::unsupported("registries"))
+        let all = match listing::referrers(&self.speaker, subject, artifact_type).await {
+            Err(trouble) if trouble.is_not_found() => self.tagged_referrers(subject).await?,
+            all => all?,
+        };
+        let is_wanted = |one: &Descriptor| {
+            artifact_type.is_none_or(|wanted| one.artifact_type.as_deref() == Some(wanted))
+        };
+        Ok(all.into_iter().filter(is_wanted).collect())
+    }
+
+    /// distribution-spec, "Unavailable Referrers API".
+    async fn tagged_referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Trouble> {
+        let tag = format!("{}-{}", subject.algorithm(), subject.hex());
+        match self.manifest_of(&Key::Tag(tag)).await {
+            Ok(manifest) => Ok(manifest.read::<oci::Index>()?.manifests),
+            Err(trouble) if trouble.is_not_found() => Ok(Vec::new()),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Size in bytes; `None` if there is none.
     pub async fn blob_head(&self, digest: &Digest) -> Result<Option<u64>> {
-        drop(digest);
-        Err(Error::unsupported("registries"))
+        Ok(self.blob_head_of(digest).await?)
+    }
+
+    pub(crate) async fn blob_head_of(&self, digest: &Digest) -> Result<Option<u64>, Trouble> {
+        let tail = format!("blobs/{digest}");
+        match self.speaker.retrying(async || self.speaker.ask(Method::HEAD, &tail).await).await {
+            Ok(answer) => Ok(Some(answer.content_length().unwrap_or_default())),
+            Err(trouble) if trouble.is_not_found() => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// All of a small blob, verified: a config, a signature.
     pub async fn blob(&self, descriptor: &Descriptor) -> Result<Bytes> {
-        drop(descriptor);
-        Err(Error::unsupported("registries"))
+        Ok(self.blob_of(descriptor).await?)
     }
 
-    /// A part of a blob; nothing can be verified.
+    pub(crate) async fn blob_of(&self, descriptor: &Descriptor) -> Result<Bytes, Trouble> {
+        let digest = &descriptor.digest;
+        if descriptor.size > DOCUMENT_BYTES_MAX {
+            return Err(Error::invalid(format!("blob {digest} is too big: {} bytes", descriptor.size)).into());
+        }
+        let tail = format!("blobs/{digest}");
+        let fetch = async || self.speaker.ask(Method::GET, &tail).await?.bytes(descriptor.size).await;
+        let bytes = self.speaker.retrying(fetch).await?;
+        if Digest::sha256(&bytes) != *digest {
+            return Err(Error::invalid(format!("blob verification failed for digest {digest}")).into());
+        }
+        Ok(bytes)
+    }
+
+    /// A part of a blob; nothing can be verified. `Invalid` for more than a few mebibytes.
     pub async fn blob_range(&self, digest: &Digest, range: Range<u64>) -> Result<Bytes> {
-        drop((digest, range));
-        Err(Error::unsupported("registries"))
+        let length = range.end.saturating_sub(range.start);
+        if !(1..=DOCUMENT_BYTES_MAX).contains(&length) {
+            return Err(Error::invalid(format!(
+                "a part of 1 to {DOCUMENT_BYTES_MAX} bytes can be asked for"
+            )));
+        }
+        let fetch = async || {
+            let mut answer = self.open_blob(digest, range.start, Some(range.end - 1)).await?;
+            let bytes = answer.bytes(length).await?;
+            if (bytes.len() as u64) < length { Err(answer.broken("unexpected EOF")) } else { Ok(bytes) }
+        };
+        Ok(self.speaker.retrying(fetch).await?)
+    }
+
+    /// Begins to read a blob, at a place in it. A server that does not know ranges sends all: what comes before is read
+    /// and thrown away.
+    pub(crate) async fn open_blob(
+        &self,
+        digest: &Digest,
+        first: u64,
+        last: Option<u64>,
+    ) -> Result<Answer, Trouble> {
+        let range = match (first, last) {
+            (0, None) => None,
+            (first, last) => {
+                Some(format!("bytes={first}-{}", last.map(|last| last.to_string()).unwrap_or_default()))
+            }
+        };
+        let ask = |address| {
+            let ask = Ask::new(Method::GET, address);
+            range.iter().fold(ask, |ask, range| ask.with_header(RANGE, range))
+        };
+        let tail = format!("blobs/{digest}");
+        let answer = self.speaker.ask_with(&tail, ask).await?;
+        if range.is_none() {
+            return Ok(answer);
+        }
+        let begins = answer.header(hyper::header::CONTENT_RANGE).and_then(headers::part_begins);
+        match (answer.status.as_u16(), begins) {
+            (206, Some(begins)) if begins == first => Ok(answer),
+            (206, _) => Err(answer.broken("the answer is another part than was asked for")),
+            _ => answer.skipped(first).await,
+        }
     }
 
     /// Stores a small blob unless it is there.
     pub async fn blob_put(&self, bytes: Bytes) -> Result<Digest> {
-        drop(bytes);
-        Err(Error::unsupported("registries"))
+        let digest = Digest::sha256(&bytes);
+        if self.blob_head_of(&digest).await?.is_none() {
+            upload::upload(&self.speaker, &digest, &Source::Bytes(bytes), &[]).await?;
+        }
+        Ok(digest)
     }
 
     /// Makes another repository's blob be here too; says whether the registry did.
     pub async fn blob_mount(&self, digest: &Digest, from: &str) -> Result<bool> {
-        drop((digest, from));
-        Err(Error::unsupported("registries"))
+        Ok(upload::mount(&self.speaker, digest, from).await?)
     }
 
     pub async fn blob_delete(&self, digest: &Digest) -> Result<()> {
-        drop(digest);
-        Err(Error::unsupported("registries"))
+        let tail = format!("blobs/{digest}");
+        self.speaker.retrying(async || self.speaker.ask(Method::DELETE, &tail).await).await?;
+        Ok(())
     }
 }
+
+pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
+/// Registries take manifests of 4 MiB.
+pub(crate) const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
