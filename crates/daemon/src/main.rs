@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod options;
 mod pid_file;
+mod registry;
 mod settings;
 mod teardown;
 
@@ -26,8 +27,11 @@ use command_line::Wish;
 use settings::Persona;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os();
+    let mut words = std::env::args_os().peekable();
     let persona = Persona::of(words.next().as_deref());
+    if persona == Persona::Kogged && words.next_if(|word| word == "registry").is_some() {
+        return end(registry::run(words).map(|text| text.iter().for_each(|text| say(text))));
+    }
     let done = command_line::parse(persona, words).and_then(|wish| match wish {
         Wish::Run(settings) => daemon::run(&settings),
         Wish::Teardown(settings) => teardown::run(&settings),
@@ -36,6 +40,10 @@ fn main() -> ExitCode {
             Ok(())
         }
     });
+    end(done)
+}
+
+fn end(done: fault::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -1,0 +1,56 @@
+//! What the operator says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to serve. The default is open to whoever reaches the socket, and keeps everything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub root: PathBuf,
+    /// A file of `user:bcrypt` lines; without it nobody is asked who they are.
+    pub htpasswd: Option<PathBuf>,
+    /// What the question for a password calls itself.
+    pub realm: String,
+    /// PEM files: certificate chain, private key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Nothing can be pushed or deleted.
+    pub read_only: bool,
+    /// Manifests, tags and blobs can be deleted over HTTP.
+    pub deletion: bool,
+    pub quotas: Vec<Quota>,
+    /// What is linked to no manifest is kept for so long: a push uploads blobs first.
+    pub grace: Duration,
+    /// How often unused blobs are collected; never if zero.
+    pub collect_every: Duration,
+}
+
+impl Config {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            htpasswd: None,
+            realm: "Kogge registry".into(),
+            tls: None,
+            read_only: false,
+            deletion: true,
+            quotas: Vec::new(),
+            grace: Duration::from_secs(3600),
+            collect_every: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A bound on what repositories under a prefix hold together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// In whole parts; empty for the whole registry.
+    pub prefix: String,
+    pub bytes_max: u64,
+}
+
+impl Quota {
+    pub(crate) fn covers(&self, name: &str) -> bool {
+        self.prefix.is_empty()
+            || name.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}

@@ -1,0 +1,117 @@
+//! The folder that is served, and what its verbs share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fault::{Doing, Error, Result};
+use oci::Digest;
+use sys::fs;
+
+use crate::server::catalog::{self, Catalog, Change};
+use crate::server::config::{Config, Quota};
+use crate::server::failure::{Failure, Outcome};
+use crate::server::upload::Uploads;
+
+#[derive(Debug)]
+pub(crate) struct Storage {
+    root: PathBuf,
+    pub(crate) catalog: Catalog,
+    pub(crate) uploads: Uploads,
+    /// Blobs that a client was just told to be here, and when: it will rely on them in its next manifest.
+    promised: Mutex<HashMap<Digest, u64>>,
+    quotas: Vec<Quota>,
+    // Last, so that everything else is closed before another process may come in.
+    _lock: fs::Lock,
+}
+
+impl Storage {
+    /// Opens or makes the folder. `Unavailable` if another process serves it.
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        Self::open_locked(config).doing(|| format!("opening the registry {}", config.root.display()))
+    }
+
+    fn open_locked(config: &Config) -> Result<Self> {
+        let root = &config.root;
+        for folder in FOLDERS {
+            fs::create_dir_all(root.join(folder), 0o700)?;
+        }
+        let lock = fs::Lock::try_acquire(root.join("lock"))?
+            .ok_or_else(|| Error::unavailable("another process serves it"))?;
+        if !catalog::exists(root)? {
+            fs::write_atomic(root.join("oci-layout"), OCI_LAYOUT)?;
+        }
+        Ok(Self {
+            catalog: Catalog::open(&root.join(catalog::FILE))?,
+            uploads: Uploads::new(root.join("uploads")),
+            promised: Mutex::default(),
+            quotas: config.quotas.clone(),
+            root: root.clone(),
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// Gives a whole file its name among the blobs; one that is there already is the same.
+    pub(crate) fn settle(&self, file: &Path, digest: &Digest) -> Result<()> {
+        let place = self.blob_path(digest);
+        if fs::exists(&place)? {
+            return fs::remove_file(file);
+        }
+        fs::rename_durable(file, &place)?;
+        sys::crash::point("registry.blob.renamed");
+        Ok(())
+    }
+
+    /// Refuses what would grow a repository beyond a quota.
+    pub(crate) fn check_quotas(&self, change: &Change<'_>, name: &str, more: u64) -> Outcome<()> {
+        let quotas: Vec<&Quota> = self.quotas.iter().filter(|quota| quota.covers(name)).collect();
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let sizes = change.before.sizes()?;
+        for quota in quotas {
+            let held: u64 = sizes.iter().filter(|(name, _)| quota.covers(name)).map(|(_, bytes)| bytes).sum();
+            if held.saturating_add(more) > quota.bytes_max {
+                let whose = if quota.prefix.is_empty() { "the registry" } else { &quota.prefix };
+                return Err(Failure::denied(format!(
+                    "quota of {whose} exceeded: {held} of {} bytes are taken, {more} more were to come",
+                    quota.bytes_max
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers that a client relies on a blob from now on.
+    pub(crate) fn promise(&self, digest: &Digest) {
+        self.promises().insert(digest.clone(), now());
+    }
+
+    /// Forgets what was promised before a moment, and says what is left.
+    pub(crate) fn promised_since(&self, moment: u64) -> HashMap<Digest, u64> {
+        let mut promised = self.promises();
+        promised.retain(|_, when| *when >= moment);
+        promised.clone()
+    }
+
+    fn promises(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, u64>> {
+        // Whole after any panic: each change is one insertion or removal.
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    u64::try_from(sys::time::Timestamp::now().seconds).unwrap_or(0)
+}
+
+const FOLDERS: &[&str] = &["blobs/sha256", "blobs/sha512", "uploads"];
+const OCI_LAYOUT: &str = r#"{"imageLayoutVersion": "1.0.0"}"#;
