@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod catalog;
 mod collect;
 mod commit;

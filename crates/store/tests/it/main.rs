@@ -1,6 +1,7 @@
 //! The store through its public face, on real file systems.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adopt;
 mod archives;
 mod compress;
 mod crash;
