@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod budget;
 mod catalog;
 mod collect;
 mod commit;

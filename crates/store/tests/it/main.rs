@@ -3,6 +3,7 @@
 
 mod adopt;
 mod archives;
+mod budget;
 mod compress;
 mod crash;
 mod fetch;
