@@ -52,9 +52,8 @@ impl Store {
         };
         let mut removed = Vec::new();
         for id in surplus(&catalog, bytes_max, &may_go) {
-            // Who began to use it meanwhile keeps it.
-            let still_unused = |id: &ImageId| in_use(id);
-            let how = Remove { force: false, prune_children: false, in_use: &still_unused };
+            // Without force: who began to use it meanwhile keeps it.
+            let how = Remove { force: false, prune_children: false, in_use };
             removed.extend(self.remove_with_names(&id, &how)?);
         }
         Ok(removed)
