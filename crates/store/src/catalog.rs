@@ -27,12 +27,23 @@ pub(crate) struct Entry {
     /// When it last got a name here; RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tagged: Option<String>,
+    /// When it was last used, as far as that was written down; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<String>,
+    /// Stays, whatever room it takes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) pinned: bool,
 }
 
 impl Entry {
     /// The sum of the unpacked layers.
     pub(crate) fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size_unpacked).sum()
+    }
+
+    /// Naming an image is a use, too.
+    pub(crate) fn last_use(&self) -> Option<&String> {
+        self.used.as_ref().max(self.tagged.as_ref())
     }
 
     /// The chain ids of the layers, lowest first (image-spec, config.md, "Layer ChainID").
@@ -115,7 +126,14 @@ pub(crate) mod tests {
             Layer { blob, diff_id: digest(hex), size_unpacked: 10 }
         };
         let manifest = Descriptor::of(oci::media_type::OCI_MANIFEST, b"{}");
-        Entry { manifest, layers: diff_ids.iter().map(layer).collect(), parent: None, tagged: None }
+        Entry {
+            manifest,
+            layers: diff_ids.iter().map(layer).collect(),
+            parent: None,
+            tagged: None,
+            used: None,
+            pinned: false,
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Image {
     pub created: Option<String>,
     /// When it last got a name here; RFC 3339.
     pub tagged: Option<String>,
+    /// The bound on images' room does not remove it.
+    pub pinned: bool,
     /// The image it was committed from, if that is here.
     pub parent: Option<ImageId>,
 }
@@ -149,6 +151,7 @@ impl Store {
             digests,
             size: entry.size(),
             tagged: entry.tagged.clone(),
+            pinned: entry.pinned,
             parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
         })
     }
@@ -223,8 +226,14 @@ impl Store {
                 lease.hold(Held::Blob(Digest::sha256(document)));
                 staged.push(Staged::Blob(self.stage_document(document)?));
             }
-            let entry =
-                Entry { manifest, layers: image.layers.clone(), parent: image.parent.clone(), tagged: None };
+            let entry = Entry {
+                manifest,
+                layers: image.layers.clone(),
+                parent: image.parent.clone(),
+                tagged: None,
+                used: None,
+                pinned: false,
+            };
             entries.push((image.id(), entry, image.names));
         }
         self.publish(staged)?;

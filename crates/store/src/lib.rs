@@ -18,6 +18,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adopt;
+mod budget;
 mod catalog;
 mod collect;
 mod commit;

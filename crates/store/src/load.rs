@@ -224,7 +224,7 @@ fn new_image(
     Ok(NewImage { config, manifest: image.manifest, layers, names: image.names, parent: None })
 }
 
-fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {
+pub(crate) fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {
     let mut all = Vec::new();
     for (id, names) in lines {
         if names.is_empty() {

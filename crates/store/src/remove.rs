@@ -53,9 +53,27 @@ impl Store {
     ///
     /// `Conflict` with Docker's texts when something is in the way; `NotFound` when nothing has that name.
     pub fn remove(&self, name: &str, how: &Remove<'_>) -> Result<Vec<Removed>> {
+        self.remove_by(|catalog| remove(catalog, name, how))
+    }
+
+    /// Removes an image with all its names, unless something else is in the way.
+    pub(crate) fn remove_with_names(&self, id: &ImageId, how: &Remove<'_>) -> Result<Vec<Removed>> {
+        self.remove_by(|catalog| {
+            let mut removal = Removal { catalog, how, removed: Vec::new() };
+            if removal.catalog.images.contains_key(id)
+                && removal.conflict(id, how.force, Names::Ignored).is_none()
+            {
+                removal.untag_all(id);
+                removal.delete(id, how.force, how.prune_children, Quiet::No)?;
+            }
+            Ok(removal.removed)
+        })
+    }
+
+    fn remove_by(&self, change: impl FnOnce(&mut Catalog) -> Result<Vec<Removed>>) -> Result<Vec<Removed>> {
         let (removed, gone) = self.inner.db.update(|catalog| {
             let before = catalog.clone();
-            let removed = remove(catalog, name, how)?;
+            let removed = change(catalog)?;
             Ok((removed, lost_images(&before, catalog)))
         })?;
         sys::crash::point("store.remove.entered");

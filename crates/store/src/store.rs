@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fault::{Doing, Error, Result};
 use sys::fs;
 
+use crate::budget::Uses;
 use crate::catalog::Catalog;
 use crate::db::Db;
 use crate::lease::Leases;
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) leases: Leases,
     pub(crate) unsettled: Unsettled,
     pub(crate) partials: Partials,
+    pub(crate) uses: Uses,
     /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
     scratch_count: AtomicU64,
     /// One sweep at a time: two would stumble over each other's trees.
@@ -58,6 +60,7 @@ impl Store {
             leases: Leases::default(),
             unsettled: Unsettled::default(),
             partials: Partials::default(),
+            uses: Uses::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),
             _lock: lock,

@@ -1,7 +1,9 @@
 //! The store through its public face, on real file systems.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adopt;
 mod archives;
+mod budget;
 mod compress;
 mod crash;
 mod fetch;
