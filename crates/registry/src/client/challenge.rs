@@ -32,7 +32,7 @@ pub fn parse(header: &str) -> Vec<Challenge> {
         match (value, challenges.last_mut()) {
             (None, _) if is_full => break,
             (None, _) => {
-                challenges.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() })
+                challenges.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() });
             }
             (Some(Some(value)), Some(challenge)) if challenge.parameters.len() < PARAMETERS_MAX => {
                 challenge.parameters.push((word.to_ascii_lowercase(), value));

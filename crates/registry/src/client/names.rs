@@ -78,7 +78,7 @@ impl Names {
         match word.split_once(':').map(|(name, value)| (name, number(value))) {
             Some(("ndots", Some(dots))) => self.dots = dots.min(15) as usize,
             Some(("timeout", Some(seconds))) => {
-                self.patience = Duration::from_secs(seconds.clamp(1, 30).into())
+                self.patience = Duration::from_secs(seconds.clamp(1, 30).into());
             }
             Some(("attempts", Some(attempts))) => self.attempts = attempts.clamp(1, 5),
             _ => {}

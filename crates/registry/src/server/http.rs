@@ -111,8 +111,7 @@ impl Server {
                 () = &mut ending => break,
             }
         }
-        // Nobody may be listening any more, which is as good.
-        drop(end.send(true));
+        end.send_replace(true);
         let all_left = async { while tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(FAREWELL, all_left).await);
         Ok(())

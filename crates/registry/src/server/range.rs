@@ -80,7 +80,9 @@ mod tests {
             if let Wanted::Part(range) = wanted(Some(&header), size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }
-            drop(chunk(&header));
+            if let Some((first, length)) = chunk(&header) {
+                prop_assert!(length > 0 && first.checked_add(length - 1).is_some());
+            }
         }
     }
 }

@@ -232,7 +232,9 @@ impl Work {
         let (finish, done) = oneshot::channel();
         let work = move || {
             let rest = Pieces { receiver: pieces, current: Bytes::new(), ended: false };
-            let layer = partial.finish(&lease, &diff_id, rest, &move |step| drop(tell.try_send(step)));
+            // Whoever does not follow any more is not told.
+            let told = move |step| tell.try_send(step).unwrap_or_default();
+            let layer = partial.finish(&lease, &diff_id, rest, &told);
             drop(lease);
             drop(finish.send((layer, turn)));
         };

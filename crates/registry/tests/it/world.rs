@@ -85,7 +85,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        drop(self.end.take().unwrap().send(()));
+        self.end.take().unwrap().send(()).unwrap();
         self.thread.take().unwrap().join().unwrap();
     }
 }
