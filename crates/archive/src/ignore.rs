@@ -59,7 +59,7 @@ impl Matcher {
     }
 
     /// Whether something below an excluded directory may come back, so that it has to be walked.
-    pub fn may_include_below(&self, path: &Path) -> bool {
+    pub(crate) fn may_include_below(&self, path: &Path) -> bool {
         let names = names_of(path);
         self.rules.iter().any(|rule| rule.includes && may_match_below(&rule.names, &names))
     }

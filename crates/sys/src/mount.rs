@@ -194,7 +194,7 @@ pub fn change(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
 }
 
 /// Changes the mount at a path.
-pub fn change_at(dir: BorrowedFd<'_>, path: &Path, change: &Change<'_>) -> Result<()> {
+fn change_at(dir: BorrowedFd<'_>, path: &Path, change: &Change<'_>) -> Result<()> {
     let mut attributes = RawMountAttr {
         set: change.set.0,
         clear: change.clear.0,
@@ -239,7 +239,7 @@ pub fn set_propagation(dir: BorrowedFd<'_>, path: &Path, how: Propagation, recur
 }
 
 /// mount(2), for what the newer calls lack. `flags` are `MS_*`.
-pub fn mount_legacy(source: &str, target: &Path, kind: &str, flags: u64, data: &str) -> Result<()> {
+pub(crate) fn mount_legacy(source: &str, target: &Path, kind: &str, flags: u64, data: &str) -> Result<()> {
     let (raw_source, raw_target, raw_kind, raw_data) =
         (c_string(source)?, c_string(target)?, c_string(kind)?, c_string(data)?);
     // SAFETY: all four strings end in NUL and live during the call.

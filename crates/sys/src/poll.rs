@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once (epoll), and the descriptors that stand for an event, a time or a signal.
+//! Waiting for many descriptors at once (epoll), and the descriptors that stand for an event or a signal.
 //!
 //! A source is known by a `u64` that its owner chose. It does not own the sources: a closed one leaves by itself, as
 //! long as nobody else holds its open file (epoll(7), question 6).
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fault::{Call, Result};
 use rustix::event::{EventfdFlags, epoll};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use rustix::time::Timespec;
 
 /// What to wait for. A hang-up or an error is always told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,26 +122,13 @@ pub fn notify(event: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The count of an eventfd, or the expirations of a timerfd, since the last call; 0 if there were none.
+/// The count of an eventfd since the last call; 0 if there was none.
 pub fn drain(counter: impl AsFd) -> io::Result<u64> {
     let mut count = [0; 8];
     match rustix::io::read(counter, &mut count) {
         Err(rustix::io::Errno::AGAIN) => Ok(0),
         read => read.map(|_| u64::from_ne_bytes(count)).map_err(Into::into),
     }
-}
-
-/// A timer that is not set (timerfd_create(2)), on the monotonic clock, non-blocking.
-pub fn timer() -> Result<OwnedFd> {
-    rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
-        .call(|| "timerfd_create")
-}
-
-/// Lets the timer expire once after `delay`; zero disarms it.
-pub fn set_timer(timer: impl AsFd, delay: Duration) -> Result<()> {
-    let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(delay) };
-    rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &value).call(|| "timerfd_settime")?;
-    Ok(())
 }
 
 /// A descriptor that tells these signals (signalfd(2)), non-blocking; they are blocked in the calling thread from now
@@ -223,16 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn events_and_timers_count() {
-        let (event, timer) = (event().unwrap(), timer().unwrap());
+    fn events_count() {
+        let event = event().unwrap();
         assert_eq!(drain(&event).unwrap(), 0);
         notify(&event).unwrap();
         notify(&event).unwrap();
+        assert!(wait_readable(&event, Some(Duration::from_secs(10))).unwrap());
         assert_eq!(drain(&event).unwrap(), 2);
-
-        set_timer(&timer, Duration::from_millis(1)).unwrap();
-        assert!(wait_readable(&timer, Some(Duration::from_secs(10))).unwrap());
-        assert_eq!(drain(&timer).unwrap(), 1);
+        assert!(!wait_readable(&event, Some(Duration::ZERO)).unwrap());
     }
 
     #[test]

@@ -111,15 +111,6 @@ impl Exit {
     fn killed(signal: i32) -> Self {
         Self { code: 128 + signal, signal: Some(signal) }
     }
-
-    /// From a status as wait(2) encodes it.
-    fn from_status(status: i32) -> Self {
-        if libc::WIFEXITED(status) {
-            Self::exited(libc::WEXITSTATUS(status))
-        } else {
-            Self::killed(libc::WTERMSIG(status))
-        }
-    }
 }
 
 /// A handle to one process, which never comes to mean another one.
@@ -188,27 +179,6 @@ impl PidFd {
         }))
     }
 
-    /// How a process ended that is not our child; `None` while it lives. The kernel keeps the answer as long as
-    /// the pidfd was opened before the end (Linux 6.15; `Unsupported` before).
-    pub fn exit_status_of_stranger(&self) -> Result<Option<Exit>> {
-        if !self.has_ended()? {
-            return Ok(None);
-        }
-        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
-        // SAFETY: the ioctl writes at most the size encoded in its number, which is that of `info`.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-        match check(i64::from(result)) {
-            Ok(_) if info.mask & PIDFD_INFO_EXIT != 0 => Ok(Some(Exit::from_status(info.exit_code))),
-            // Ended, but its parent has not reaped it yet: the status is not there before.
-            Ok(_) => Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
-                Err(Error::unsupported("reading the exit status of another's child on this kernel"))
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-            Err(error) => Err(Error::io("ioctl PIDFD_GET_INFO", error)),
-        }
-    }
-
     /// Whether the process has ended (reaped or not).
     pub fn has_ended(&self) -> Result<bool> {
         let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
@@ -232,21 +202,6 @@ impl From<PidFd> for OwnedFd {
 
 /// Also wait for children that were cloned with another signal than SIGCHLD.
 const WALL: i32 = libc::__WALL;
-const PIDFD_INFO_EXIT: u64 = 1 << 3;
-/// `_IOWR(0xFF, 11, struct pidfd_info)`
-const PIDFD_GET_INFO: libc::Ioctl =
-    (3 << 30 | (size_of::<PidfdInfo>() << 16) | 0xff << 8 | 11) as libc::Ioctl;
-
-/// `struct pidfd_info` of linux/pidfd.h, in its first published size.
-#[repr(C)]
-#[derive(Default)]
-struct PidfdInfo {
-    mask: u64,
-    cgroup_id: u64,
-    pids: [u32; 3],
-    identities: [u32; 8],
-    exit_code: i32,
-}
 
 /// A program to start with [`spawn`].
 #[derive(Debug)]
@@ -544,11 +499,6 @@ pub fn setsid() -> Result<()> {
     Ok(())
 }
 
-/// Orphans among our descendants become our children.
-pub fn set_child_subreaper() -> Result<()> {
-    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "prctl PR_SET_CHILD_SUBREAPER")
-}
-
 /// `signal` comes when the parent's thread ends; 0 is none.
 pub fn set_parent_death_signal(signal: i32) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, "prctl PR_SET_PDEATHSIG")
@@ -557,14 +507,6 @@ pub fn set_parent_death_signal(signal: i32) -> Result<()> {
 /// Whether others of our user may look into us (ptrace, /proc/PID/exe and fd).
 pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), "prctl PR_SET_DUMPABLE")
-}
-
-/// The name that ps shows; cut after 15 bytes.
-pub fn set_name(name: &CStr) -> Result<()> {
-    // SAFETY: the kernel reads up to the terminator, at most 16 bytes.
-    check(i64::from(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }))
-        .call(|| "prctl PR_SET_NAME")?;
-    Ok(())
 }
 
 fn prctl(option: i32, value: libc::c_ulong, what: &'static str) -> Result<()> {
@@ -655,22 +597,6 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None);
         child.send_signal(libc::SIGKILL).unwrap();
         assert_eq!(child.wait().unwrap(), Exit { code: 137, signal: Some(9) });
-    }
-
-    #[test]
-    fn the_exit_of_anothers_child_is_known() {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let args = ["sh", "-c", "sh -c 'read x; exit 42' <&5 & echo $! >&5; wait"].map(OsStr::new);
-        let child = spawn(&sh(&args, &[(theirs.as_fd(), 5)])).unwrap();
-        let mut text = [0; 32];
-        let count = ours.read(&mut text).unwrap();
-        let pid = std::str::from_utf8(&text[..count]).unwrap().trim().parse().unwrap();
-        let grandchild = PidFd::open(pid).unwrap();
-        assert_eq!(grandchild.exit_status_of_stranger().unwrap(), None);
-        io::Write::write_all(&mut ours, b"\n").unwrap();
-        child.wait().unwrap();
-        let exit = grandchild.exit_status_of_stranger().unwrap();
-        assert_eq!(exit, Some(Exit { code: 42, signal: None }));
     }
 
     #[test]

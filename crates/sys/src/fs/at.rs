@@ -57,13 +57,13 @@ pub fn unlink_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Removes an empty directory.
-pub fn rmdir_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+pub(crate) fn rmdir_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
     let name = name.as_ref();
     kernel::unlinkat(dir.as_fd(), name, AtFlags::REMOVEDIR).call(|| format!("rmdir {}", place(&dir, name)))
 }
 
 /// renameat(2): replaces what has the new name.
-pub fn rename_at(
+pub(crate) fn rename_at(
     old_dir: impl AsFd,
     old: impl AsRef<Path>,
     new_dir: impl AsFd,
