@@ -4,7 +4,7 @@
 
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// Changes the real, effective and saved user.
 pub fn set_user(uid: u32) -> Result<()> {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// A set of kinds of namespaces, `CLONE_NEW*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// One instruction of classic BPF, `struct sock_filter`.
 #[repr(C)]
