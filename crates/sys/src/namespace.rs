@@ -84,7 +84,7 @@ pub fn unshare(kinds: Kinds) -> Result<()> {
 }
 
 fn raw_unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: as in `setns`.
+    // SAFETY: no memory is passed; what a thread's namespaces are is no matter of memory safety.
     check(i64::from(unsafe { libc::unshare(flags) })).map(drop)
 }
 

@@ -71,7 +71,8 @@ impl Poll {
         epoll::delete(&self.epoll, source).call(|| "epoll_ctl delete")
     }
 
-    /// Waits for at most `timeout` (`None`: for ever) and replaces the contents of `ready`, up to its capacity or 16.
+    /// Waits for at most `timeout` (`None`: for ever) and replaces the contents of `ready`; more than
+    /// 16 are told by the next wait.
     pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> Result<()> {
         ready.clear();
         let timeout = timeout.map(timespec);
@@ -136,8 +137,9 @@ pub fn drain(counter: impl AsFd) -> io::Result<u64> {
 pub fn signals(signals: &[i32]) -> Result<OwnedFd> {
     let set = signal_set(signals);
     // SAFETY: `set` is an initialised signal set that outlives the call; the old set is not asked for.
-    if unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } != 0 {
-        return Err(io::Error::last_os_error()).call(|| "pthread_sigmask");
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno)).call(|| "pthread_sigmask");
     }
     // SAFETY: `set` is an initialised signal set that outlives the call; -1 asks for a new descriptor.
     let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };

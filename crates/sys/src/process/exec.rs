@@ -40,7 +40,8 @@ pub fn execve(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
 pub fn execve_fd(program: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> io::Error {
     let argv = table(args);
     let envp = table(env);
-    // SAFETY: as in `execve`; the empty path makes the descriptor itself the program.
+    // SAFETY: both tables end in null and point to strings that live until the call returns; the empty path, which
+    // makes the descriptor itself the program, is a constant.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,

@@ -41,7 +41,7 @@ pub fn spawn(command: &Command<'_>) -> Result<PidFd> {
     let mut pidfd: RawFd = -1;
     // SAFETY: sigset_t is plain data, filled by the next calls before it is read.
     let mut everything: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
+    // SAFETY: sigset_t is plain data; pthread_sigmask fills it before it is put back.
     let mut before: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: both sets live here. The child runs on a stack of its own, in our memory, while CLONE_VFORK holds
     // this thread; `spawned` makes nothing but system calls, allocates nothing and takes no lock. All signals are
@@ -148,15 +148,19 @@ extern "C" fn spawned(argument: *mut libc::c_void) -> libc::c_int {
 /// # Safety
 /// Runs in the borrowed memory of a suspended thread: neither allocates nor locks.
 unsafe fn execute(prepared: &mut Prepared) -> i32 {
-    // SAFETY: plain system calls on values that `Prepared::new` has laid out; pointer tables end in null.
+    // SAFETY: system calls that take numbers, and pointer tables that `Prepared::new` has ended in null and whose
+    // strings `Prepared` owns.
     unsafe {
         reset_signals();
         if prepared.session {
             libc::setsid();
         }
-        if prepared.program_fd >= 0 {
-            prepared.program_fd =
-                libc::fcntl(prepared.program_fd, libc::F_DUPFD_CLOEXEC, prepared.first_free);
+        let mut program_fd = prepared.program_fd;
+        if program_fd >= 0 {
+            program_fd = libc::fcntl(program_fd, libc::F_DUPFD_CLOEXEC, prepared.first_free);
+            if program_fd < 0 {
+                return *libc::__errno_location();
+            }
         }
         for (source, _) in &mut prepared.fds {
             *source = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, prepared.first_free);
@@ -174,7 +178,7 @@ unsafe fn execute(prepared: &mut Prepared) -> i32 {
             Some(path) => libc::execve(path.as_ptr(), prepared.argv.as_ptr(), prepared.envp.as_ptr()),
             None => libc::syscall(
                 libc::SYS_execveat,
-                prepared.program_fd,
+                program_fd,
                 c"".as_ptr(),
                 prepared.argv.as_ptr(),
                 prepared.envp.as_ptr(),
