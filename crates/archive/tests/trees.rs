@@ -168,8 +168,10 @@ fn all_kinds_come_out_with_their_metadata() {
 fn groups_of_setgid_directories_are_not_inherited() {
     let tree = Tree::new();
     let parent = Header { gid: 50, mode: 0o2775, ..dir("d").0 };
-    tree.extract(&[(parent, ""), file("d/f"), dir("d/d")]).unwrap();
-    assert_eq!((tree.stat("d/f").gid, tree.stat("d/d").gid, tree.stat("d/d").permissions()), (0, 0, 0o755));
+    tree.extract(&[(parent, ""), file("d/f"), dir("d/d"), file("d/missing/f")]).unwrap();
+    let modes = ["d/f", "d/d", "d/missing", "d/missing/f"]
+        .map(|name| (tree.stat(name).gid, tree.stat(name).permissions()));
+    assert_eq!(modes, [(0, 0o644), (0, 0o755), (0, 0o755), (0, 0o644)]);
 }
 
 #[test]

@@ -66,6 +66,9 @@ impl<'a> Folders<'a> {
             (Err(error), Some(parent), Some(name)) if error.kind() == Kind::NotFound => {
                 let above = self.open_or_make(parent)?;
                 fs::mkdir_at(&above.handle, name, 0o755)?;
+                if above.inherits_group {
+                    fs::chown_at(&above.handle, name, 0, 0)?;
+                }
                 fs::chmod_at(&above.handle, name, 0o755)?;
                 self.open(path)
             }
