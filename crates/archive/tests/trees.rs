@@ -165,6 +165,53 @@ fn all_kinds_come_out_with_their_metadata() {
 }
 
 #[test]
+fn a_layers_root_is_the_root() {
+    for whiteouts in [Whiteouts::Overlay, Whiteouts::Apply] {
+        let tree = Tree::new();
+        let root = Header {
+            uid: 3,
+            gid: 4,
+            xattrs: [(OsString::from("user.of-the-root"), b"1".to_vec())].into(),
+            ..entry(EntryKind::Directory, "./", 0o2711)
+        };
+        // In the middle, so that what is made before and after it shows what it does to them.
+        tree.layer(whiteouts, &[file("./before"), (root, ""), file("./after"), file("./d/deep")]);
+        let stat = tree.stat("");
+        assert_eq!((stat.uid, stat.gid, stat.permissions()), (3, 4, 0o2711));
+        assert_eq!(stat.mtime, Timestamp::new(1_000_000_000, 0));
+        assert_eq!(xattr::get(tree.path(""), "user.of-the-root").unwrap().unwrap(), b"1");
+        assert_eq!(["before", "after", "d"].map(|name| tree.stat(name).gid), [0; 3]);
+    }
+}
+
+#[test]
+fn a_layers_root_is_no_file_and_its_attributes_are_harmless() {
+    let tree = Tree::new();
+    let how = Extract { whiteouts: Whiteouts::Overlay, ..Extract::default() };
+    let error = tree.extract_with(&stream(&[file("x"), symlink("./", "/etc")]), &how).unwrap_err();
+    assert_eq!(error.to_string(), "the archive's root is no directory");
+    let xattrs = [(OsString::from("trusted.overlay.redirect"), b"/etc".to_vec())].into();
+    tree.layer(Whiteouts::Overlay, &[(Header { xattrs, ..dir(".").0 }, "")]);
+    assert_eq!(xattr::list(tree.path("")).unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_is_copied_leaves_the_root_alone() {
+    let tree = Tree::new();
+    let before = tree.stat("");
+    tree.extract(&[(Header { uid: 3, mode: 0o700, ..dir("./").0 }, "")]).unwrap();
+    assert_eq!(tree.stat(""), before);
+}
+
+#[test]
+fn the_last_entry_of_a_directory_has_its_time() {
+    let tree = Tree::new();
+    let at = |seconds| (Header { mtime: Timestamp::new(seconds, 0), ..dir("d").0 }, "");
+    tree.extract(&[at(10), file("d/f"), at(20)]).unwrap();
+    assert_eq!(tree.stat("d").mtime.seconds, 20);
+}
+
+#[test]
 fn groups_of_setgid_directories_are_not_inherited() {
     let tree = Tree::new();
     let parent = Header { gid: 50, mode: 0o2775, ..dir("d").0 };

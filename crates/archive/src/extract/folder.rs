@@ -61,6 +61,11 @@ impl<'a> Folders<'a> {
         self.other = None;
     }
 
+    /// To be called when the root itself has changed.
+    pub(super) fn forget_all(&mut self) {
+        (self.current, self.other) = (None, None);
+    }
+
     fn open_or_make(&self, path: &Path) -> Result<Folder> {
         match (self.open(path), path.parent(), path.file_name()) {
             (Err(error), Some(parent), Some(name)) if error.kind() == Kind::NotFound => {
