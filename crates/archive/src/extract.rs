@@ -160,7 +160,8 @@ impl<'a> Extraction<'a> {
         let how = OpenHow::NEW.with_mode(mode);
         let file = File::from(self.replacing(place, || fs::open_at(&place.folder.handle, place.name, &how))?);
         fill(&file, entry)?;
-        self.done.size += entry.header.size;
+        // Holes of a few entries can add up to more than there are numbers.
+        self.done.size = self.done.size.saturating_add(entry.header.size);
         let (uid, gid) = self.owner(&entry.header)?;
         if self.needs_owner(place, uid, gid) {
             fs::fchown(&file, uid, gid)?;

@@ -408,6 +408,22 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn holes_beyond_all_numbers_are_counted_as_far_as_numbers_go() {
+    let records: String =
+        [("major", "0"), ("minor", "1"), ("numblocks", "0"), ("size", "9223372036854775807")]
+            .map(|(key, value)| {
+                let rest = format!(" GNU.sparse.{key}={value}\n");
+                format!("{}{rest}", rest.len() + 2)
+            })
+            .concat();
+    let description = Header { kind: EntryKind::Other(b'x'), ..file("sparse").0 };
+    let entries = ["a", "b", "c"].map(|name| [(description.clone(), &*records), (file(name).0, "")]).concat();
+    let tree = Tree::new();
+    let done = tree.extract(&entries).unwrap();
+    assert_eq!((done.size, tree.stat("c").size, tree.stat("c").blocks), (u64::MAX, i64::MAX as u64, 0));
+}
+
+#[test]
 fn whiteouts_become_overlays() {
     let tree = Tree::new();
     tree.layer(
