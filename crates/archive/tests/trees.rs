@@ -10,6 +10,7 @@ use archive::ignore::Matcher;
 use archive::tar::{EntryKind, Header, Reader, Writer};
 use archive::{Extract, Extracted, Pack, Times, Whiteouts, extract, pack};
 use fault::Kind;
+use proptest::prelude::*;
 use sys::fs::{self, FileKind, OpenHow};
 use sys::time::Timestamp;
 use sys::xattr;
@@ -295,6 +296,70 @@ fn hostile_names_stay_in_the_root() {
     assert_eq!(tree.outside(), ["root"]);
     for name in ["up", "absolute", "b", "through-relative", "dir/through-absolute"] {
         assert_eq!(tree.read(name), "content", "{name}");
+    }
+}
+
+fn hostile_name() -> impl Strategy<Value = String> {
+    let names = [
+        "a",
+        "b",
+        "c",
+        "..",
+        ".",
+        "",
+        "a/..",
+        ".wh.a",
+        ".wh.b",
+        ".wh..wh..opq",
+        ".wh...",
+        ".wh..wh.x",
+        "canary",
+    ];
+    prop::collection::vec(prop::sample::select(names.to_vec()), 1..5).prop_map(|names| names.join("/"))
+}
+
+fn hostile_entry() -> impl Strategy<Value = Header> {
+    let kinds = [
+        EntryKind::Regular,
+        EntryKind::Directory,
+        EntryKind::Symlink,
+        EntryKind::HardLink,
+        EntryKind::CharDevice,
+        EntryKind::Fifo,
+    ];
+    let target = prop_oneof![hostile_name(), hostile_name().prop_map(|name| format!("/{name}"))];
+    (prop::sample::select(kinds.to_vec()), hostile_name(), target, 0..0o10000_u32).prop_map(
+        |(kind, name, target, mode)| Header {
+            link: target.into(),
+            uid: 7,
+            ..entry(kind, &format!("{name}/"), mode)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever names and links an archive makes of each other, what stands beside the root stays as it was.
+    #[test]
+    fn nothing_outside_of_the_root_is_touched(
+        entries in prop::collection::vec(hostile_entry(), 1..12),
+        whiteouts in prop::sample::select(vec![Whiteouts::Keep, Whiteouts::Overlay, Whiteouts::Apply]),
+        into in prop::sample::select(vec!["", "a", "a/b"]),
+    ) {
+        let tree = Tree::new();
+        let canary = tree.folder.path().join("canary");
+        fs::write(&canary, "untouched").unwrap();
+        tree.extract(&[dir("a/b"), symlink("c", "/a"), file("a/b/c")]).unwrap();
+        let look = || (tree.outside(), fs::lstat(&canary).unwrap(), fs::lstat(tree.folder.path()).unwrap());
+        let before = look();
+        let entries: Vec<_> = entries.into_iter().map(|header| (header, "")).collect();
+        // One that is refused must not hide what the ones after it would do.
+        for entry in entries.chunks(1).chain([&entries[..]]) {
+            drop(tree.extract_with(&stream(entry), &Extract { whiteouts, into: Path::new(into), ..Extract::default() }));
+        }
+        prop_assert_eq!(look(), before);
+        prop_assert!(xattr::list(tree.folder.path()).unwrap().is_empty());
     }
 }
 
