@@ -1,16 +1,42 @@
 //! The configuration of one container: `config.json` of the OCI runtime specification 1.2, as plain data.
 //!
 //! Names are the specification's without the `linux` prefix. Fields for other systems (windows, solaris, vm, zos) are
-//! not represented and dropped when read. Absent and empty are the same where the specification says so.
-//! Nothing is validated here beyond types; who applies a field checks it.
+//! not represented and dropped when read. Absent, empty and, through [`read`], `null` are the same where the
+//! specification says so. Nothing is validated here beyond types; who applies a field checks it. What nobody here applies
+//! is kept as it came, so that it can be refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version that we write; every 1.x is read.
 pub const VERSION: &str = "1.2.1";
+
+/// Reads a [`Spec`] or a part of one from a file that others wrote. Go takes `null` for absent everywhere and writes it
+/// for every empty list, so it is looked for where the plain reading fails.
+pub fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(json).or_else(|error| {
+        let mut value = serde_json::from_slice(json)?;
+        forget_nulls(&mut value);
+        // The first error knows the line.
+        serde_json::from_value(value).map_err(|_| error)
+    })
+}
+
+/// As deep as `serde_json` reads, which is 128 levels.
+fn forget_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(forget_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(forget_nulls),
+        _ => {}
+    }
+}
 
 /// `config.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,6 +102,9 @@ pub struct Process {
     pub selinux_label: String,
     #[serde(skip_serializing_if = "Option::is_none", rename = "ioPriority")]
     pub io_priority: Option<IoPriority>,
+    /// Not applied by anybody here.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<Value>,
 }
 
 /// The size of a terminal in characters.
@@ -234,6 +263,12 @@ pub struct Linux {
     pub personality: Option<Personality>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub time_offsets: BTreeMap<String, TimeOffset>,
+    /// By name in the host's network namespace. Not applied by anybody here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub net_devices: BTreeMap<String, Value>,
+    /// Not applied by anybody here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<Value>,
 }
 
 /// A namespace to make (no path) or to join.
@@ -654,6 +689,19 @@ mod tests {
         assert_eq!(linux.resources.as_ref().unwrap().memory.as_ref().unwrap().limit, Some(-1));
         let again: Spec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
         assert_eq!(spec, again);
+    }
+
+    #[test]
+    fn null_is_absent_as_in_go() {
+        let text = r#"{"ociVersion":"1.2.1","hostname":null,"mounts":[{"destination":"/a","options":null}],
+            "process":{"args":["sh"],"env":null,"user":null,"noNewPrivileges":null},
+            "linux":{"personality":{"domain":"LINUX","flags":null},"sysctl":{"net.a":"1","net.b":null}}}"#;
+        let spec: Spec = read(text.as_bytes()).unwrap();
+        let linux = spec.linux.as_ref().unwrap();
+        assert_eq!(linux.personality.as_ref().unwrap().domain, "LINUX");
+        assert_eq!(linux.sysctl.len(), 1);
+        let error = read::<Spec>(b"{\"hostname\":\n7}").unwrap_err();
+        assert_eq!(error.to_string(), "invalid type: integer `7`, expected a string at line 2 column 1");
     }
 
     #[test]
