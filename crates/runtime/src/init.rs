@@ -27,6 +27,7 @@ mod program;
 mod root;
 mod start;
 mod steps;
+mod unsupported;
 
 pub use hooks::run as run_hooks;
 

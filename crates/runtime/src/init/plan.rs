@@ -13,6 +13,7 @@ use sys::namespace::Kinds;
 
 use super::identity::{self, Identity};
 use super::options::{self, Options};
+use super::unsupported::{refuse_container, refuse_process};
 use super::{Launch, Rootfs};
 use crate::seccomp::Program;
 
@@ -86,7 +87,7 @@ impl<'a> Plan<'a> {
         let spec = launch.spec;
         let linux = spec.linux.as_ref().ok_or_else(|| Error::invalid("the spec has no `linux` part"))?;
         let process = spec.process.as_ref().ok_or_else(|| Error::invalid("the spec has no `process`"))?;
-        refuse_unsupported(linux, process)?;
+        refuse_container(linux)?;
         let (new, joined) = namespaces(linux, launch.netns)?;
         let mounts = mounts(launch)?;
         let fills_dev = !mounts.iter().any(|mount| is_host_dev(mount));
@@ -133,6 +134,7 @@ impl<'a> Plan<'a> {
 
 impl ProcessPlan {
     pub(super) fn new(process: &runtime::Process, filter: Option<&Program>) -> Result<Self> {
+        refuse_process(process)?;
         if process.args.is_empty() {
             return Err(Error::invalid("args must not be empty"));
         }
@@ -154,28 +156,6 @@ fn strings(texts: &[String]) -> Result<Vec<CString>> {
         CString::new(text.as_str()).map_err(|_| Error::invalid(format!("{text:?} holds a NUL byte")))
     };
     texts.iter().map(string).collect()
-}
-
-/// What the specification has and this build has not: refused instead of ignored.
-fn refuse_unsupported(linux: &Linux, process: &runtime::Process) -> Result<()> {
-    let refused = [
-        (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (linux.personality.is_some(), "linux.personality"),
-        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
-        (!linux.mount_label.is_empty(), "linux.mountLabel"),
-        (!process.apparmor_profile.is_empty(), "process.apparmorProfile"),
-        (!process.selinux_label.is_empty(), "process.selinuxLabel"),
-        (process.scheduler.is_some(), "process.scheduler"),
-        (process.io_priority.is_some(), "process.ioPriority"),
-        (
-            linux.seccomp.as_ref().is_some_and(|s| !s.listener_path.as_os_str().is_empty()),
-            "seccomp.listenerPath",
-        ),
-    ];
-    match refused.iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, what)) => Err(Error::unsupported(what)),
-        None => Ok(()),
-    }
 }
 
 /// Those to make and those to join.
