@@ -252,6 +252,7 @@ fn mount_plan<'a>(
             Source::FileSystem { kind: &mount.kind, source }
         }
     };
+    let options = options.for_source(matches!(source, Source::FileSystem { .. }))?;
     let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
     let is_dev = mount.destination == Path::new("/dev") && !options.bind;
     Ok(MountPlan {
