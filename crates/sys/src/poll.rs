@@ -112,6 +112,11 @@ pub fn wait_readable(fd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     }
 }
 
+/// How many bytes can be read from a pipe, a socket or a terminal without waiting (FIONREAD).
+pub fn bytes_waiting(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(fd)?)
+}
+
 /// A counter that wakes whoever waits for it (eventfd(2)), non-blocking.
 pub fn event() -> Result<OwnedFd> {
     rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).call(|| "eventfd")
@@ -207,6 +212,7 @@ mod tests {
 
         poll.modify(&writer, 7, Interest::NONE).unwrap();
         poll.add(&reader, 8, Interest::READ).unwrap();
+        assert_eq!(bytes_waiting(&reader).unwrap(), 0);
         drop(writer);
         assert_eq!(ready(&poll), [Ready { token: 8, read: false, write: false, hangup: true }]);
     }
