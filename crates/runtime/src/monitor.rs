@@ -124,8 +124,8 @@ impl Monitor {
         }
         for ready in ready {
             match Source::from_token(ready.token) {
-                Source::Listener => self.accept()?,
-                Source::Oom => self.out_of_memory(),
+                Source::Listener => self.accept(),
+                Source::Oom => self.heed_memory(),
                 Source::Connection(id) => self.serve(id, &ready),
                 Source::Task(id, part) => self.run_task(id, part, &ready),
             }
@@ -146,10 +146,8 @@ impl Monitor {
 
     /// Tells the poll what to wait for, and forgets what is done.
     fn settle(&mut self) -> Result<()> {
-        for connection in self.connections.values_mut() {
-            connection.settle(&self.poll)?;
-        }
-        self.connections.retain(|_, connection| !connection.is_closed());
+        self.connections
+            .retain(|_, connection| connection.settle(&self.poll).is_ok() && !connection.is_closed());
         for task in self.tasks.values_mut() {
             task.settle(&self.poll)?;
         }
@@ -164,22 +162,21 @@ impl Monitor {
         let mut connection = Connection::new(id, socket)?;
         connection.send(&Event::Hello(self.hello()));
         connection.settle(&self.poll)?;
-        // A peer that is gone already would never wake us.
+        // A peer that is gone already would never wake us, and has heard of no exit.
         if !connection.is_closed() {
             self.connections.insert(id, connection);
+            self.is_settled |= self.exit.is_some();
         }
-        self.is_settled |= self.exit.is_some();
         Ok(())
     }
 
-    fn accept(&mut self) -> Result<()> {
-        let Some((listener, _)) = self.ward.as_ref().and_then(|ward| ward.listener.as_ref()) else {
-            return Ok(());
-        };
-        match sys::socket::accept(listener) {
-            Ok(socket) => self.connect(socket),
-            // The peer gave up meanwhile, or descriptors are short for now.
-            Err(_) => Ok(()),
+    fn accept(&mut self) {
+        let Some((listener, _)) = self.ward.as_ref().and_then(|ward| ward.listener.as_ref()) else { return };
+        // Else the peer gave up meanwhile, or descriptors are short for now.
+        if let Ok(socket) = sys::socket::accept(listener) {
+            // A daemon that cannot be watched is no reason to let the container die.
+            let connected = self.connect(socket);
+            self.tell_trouble(connected);
         }
     }
 
@@ -220,6 +217,12 @@ impl Monitor {
             {
                 connection.send(&answer);
             }
+        }
+    }
+
+    fn heed_memory(&mut self) {
+        if self.ward.as_mut().is_some_and(Ward::heed_memory) {
+            self.tell(&Event::Oom);
         }
     }
 

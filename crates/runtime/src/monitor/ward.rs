@@ -8,13 +8,12 @@ use fault::Result;
 use sys::poll::{Interest, Poll};
 use sys::time::Timestamp;
 
-use super::Monitor;
 use super::clock::rfc3339;
 use super::launch::StartFds;
 use super::source::{Source, Watch};
 use super::task::Task;
 use crate::cgroup::Cgroup;
-use crate::protocol::{Event, Running};
+use crate::protocol::Running;
 use crate::seccomp::Program;
 
 /// What is held for the running container.
@@ -59,21 +58,18 @@ impl Ward {
             oom_killed: false,
         })
     }
-}
 
-impl Monitor {
-    pub(super) fn out_of_memory(&mut self) {
-        let Some(ward) = &mut self.ward else { return };
-        let Some((file, _)) = &mut ward.oom else { return };
+    /// The event that watches memory has come; says whether the kernel has killed.
+    pub(super) fn heed_memory(&mut self) -> bool {
+        let Some((file, _)) = &mut self.oom else { return false };
         // Resets the event: an eventfd is read out, a file of cgroup v2 is read again from its start.
         let _is_no_file = file.rewind();
         let _is_told_by_the_counter = file.read(&mut [0; 256]);
-        let is_v1 = ward.cgroup.layout().has_v1("memory");
+        let is_v1 = self.cgroup.layout().has_v1("memory");
         // The event of v1 comes before the kill is counted; that of v2 is told for other counters too.
-        if is_v1 || ward.cgroup.oom_kills().is_ok_and(|kills| kills > 0) {
-            ward.oom_killed = true;
-            self.tell(&Event::Oom);
-        }
+        let has_killed = is_v1 || self.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        self.oom_killed |= has_killed;
+        has_killed
     }
 }
 
