@@ -51,12 +51,13 @@ fn compile_for(seccomp: &Seccomp, family: Family) -> Result<Program> {
     let flags = flags(&seccomp.flags)?;
     let instructions = tree::emit(&policy::tables(seccomp, family)?);
     if instructions.len() > INSTRUCTIONS_MAX {
-        let found = instructions.len();
-        return Err(Error::invalid(format!(
-            "seccomp profile too large: {found} instructions, {INSTRUCTIONS_MAX} fit"
-        )));
+        return Err(too_large(instructions.len()));
     }
     Ok(Program { instructions, flags })
+}
+
+fn too_large(found: usize) -> Error {
+    Error::invalid(format!("seccomp profile too large: {found} instructions, {INSTRUCTIONS_MAX} fit"))
 }
 
 /// BPF_MAXINSNS.
