@@ -398,7 +398,7 @@ mod tests {
         fn foreign_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             for kind in [RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE] {
                 let message = Message { kind, flags: 0, sequence: 1, payload: &payload };
-                let _ = (parse_link(&message), parse_address(&message), parse_route(&message));
+                drop((parse_link(&message), parse_address(&message), parse_route(&message)));
             }
         }
     }

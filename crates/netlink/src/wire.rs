@@ -283,7 +283,7 @@ mod tests {
     /// Walks all that could be read in foreign bytes.
     fn walk(bytes: &[u8], depth: usize) {
         for attribute in attributes(bytes) {
-            let _ = (attribute.number(), attribute.number_be(), attribute.text());
+            std::hint::black_box((attribute.number(), attribute.number_be(), attribute.text()));
             if depth > 0 {
                 walk(attribute.payload, depth - 1);
             }
