@@ -313,9 +313,27 @@ impl Inner {
     fn publish(&self, endpoint: &Endpoint) -> Result<()> {
         let channel = self.firewall();
         match firewall::publish(&channel, &self.config.table, endpoint) {
-            Err(error) if error.kind() == Kind::NotFound => self.replace_rules(&channel),
-            other => other,
+            Err(error) if error.kind() == Kind::NotFound => self.replace_rules(&channel)?,
+            other => other?,
         }
+        self.redirect_senders(&channel, endpoint)
+            .unwrap_or_else(|error| warn!(%error, "forgetting connections"));
+        Ok(())
+    }
+
+    /// Who has been sending to a UDP port before it was published is tracked as talking to the host itself.
+    fn redirect_senders(&self, channel: &Channel, endpoint: &Endpoint) -> Result<()> {
+        let mut udp = endpoint.ports.iter().filter(|binding| binding.proto == Proto::Udp).peekable();
+        if udp.peek().is_none() {
+            return Ok(());
+        }
+        let all = route::addresses(&self.route)?;
+        let own: Vec<Ipv4Addr> = all.into_iter().map(|address| address.address).collect();
+        udp.try_for_each(|binding| {
+            let one = [binding.host_ip];
+            let addresses = if binding.host_ip.is_unspecified() { &own[..] } else { &one };
+            conntrack::forget_sent_to(channel, addresses, binding.host_port, Proto::Udp.number())
+        })
     }
 
     /// Takes an endpoint out of the state and the table, both under the lock: nobody can publish a port before its last
@@ -330,7 +348,7 @@ impl Inner {
             );
         if removed.endpoint.ports.iter().any(|binding| binding.proto == Proto::Udp) {
             let address = removed.endpoint.address.addr();
-            conntrack::forget(&channel, address, Proto::Udp.number())
+            conntrack::forget_answered_by(&channel, address, Proto::Udp.number())
                 .unwrap_or_else(|error| warn!(%error, "forgetting connections"));
         }
         Some(removed)

@@ -235,6 +235,31 @@ fn udp_is_published_and_follows_the_port_to_its_next_owner() {
 }
 
 #[test]
+fn who_sends_before_a_udp_port_is_published_reaches_it_then() {
+    check(|host| {
+        // So that connections are tracked already.
+        let _other = host.run("other", vec![]);
+        let sender = within(&host.world, || UdpSocket::bind((WORLD, 0)).unwrap());
+        let local = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        {
+            // Heard by the host's own stack, which does not answer the one and answers the other.
+            let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5353)).unwrap();
+            sender.send_to(b"?", (HOST, 5353)).unwrap();
+            own.set_read_timeout(Some(PATIENCE)).unwrap();
+            own.recv_from(&mut [0; 8]).unwrap();
+            local.send_to(b"?", (Ipv4Addr::LOCALHOST, 5353)).unwrap();
+            let (_, peer) = own.recv_from(&mut [0; 8]).unwrap();
+            own.send_to(b"host", peer).unwrap();
+            local.recv_from(&mut [0; 8]).unwrap();
+        }
+        let server = host.run("server", vec![PortWish { proto: Proto::Udp, ..tcp(5353, 53) }]);
+        serve_udp(&server.netns, 53, "server");
+        assert_eq!(ask_udp(&sender, (HOST, 5353)), "server");
+        assert_eq!(ask_udp(&local, (Ipv4Addr::LOCALHOST, 5353)), "server");
+    });
+}
+
+#[test]
 fn outbound_packets_look_like_the_hosts() {
     check(|host| {
         let client = host.run("client", vec![]);
