@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use fault::{Kind, Result};
+use fault::Result;
 use ipnet::Ipv4Net;
 use netlink::Channel;
 use netlink::nft::{
@@ -203,14 +203,11 @@ pub(crate) fn publish(channel: &Channel, table: &str, endpoint: &Endpoint) -> Re
     change.commit(channel)
 }
 
-/// Takes an endpoint's ports away; all of them are there or none, and none is fine.
+/// Takes an endpoint's ports away. `NotFound` when one of them, or the table, is gone; the others are there still.
 pub(crate) fn unpublish(channel: &Channel, table: &str, endpoint: &Endpoint) -> Result<()> {
     let mut change = Transaction::new(table);
     each_map(&ports(endpoint).collect::<Vec<_>>(), |map, elements| change.delete_elements(map, elements));
-    match change.commit(channel) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        other => other,
-    }
+    change.commit(channel)
 }
 
 fn each_map(ports: &[PortBindingTo], mut apply: impl FnMut(&str, &[Element])) {

@@ -341,6 +341,7 @@ impl Inner {
     fn unpublish(&self, id: &str) -> Option<Removed> {
         let channel = self.firewall();
         let removed = self.state().remove(id)?;
+        // Where one entry was missing all are still there: an address in use again must not get another's packets.
         firewall::unpublish(&channel, &self.config.table, &removed.endpoint)
             .or_else(|_| self.replace_rules(&channel))
             .unwrap_or_else(

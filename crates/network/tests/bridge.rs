@@ -428,6 +428,21 @@ fn a_connect_repairs_a_flushed_table() {
 }
 
 #[test]
+fn a_port_that_others_withdrew_does_not_keep_the_rest() {
+    check(|host| {
+        drop(host.run("server", vec![tcp(8080, 80), tcp(8081, 81)]));
+        let netfilter = Channel::open(Protocol::Netfilter).unwrap();
+        let published = || netlink::nft::elements(&netfilter, "kogge", "ports_any").unwrap();
+        let mut change = Transaction::new("kogge");
+        change.delete_elements("ports_any", &published()[..1]);
+        change.commit(&netfilter).unwrap();
+        assert_eq!(published().len(), 1);
+        host.networks.disconnect("server").unwrap();
+        assert_eq!(published(), []);
+    });
+}
+
+#[test]
 fn many_come_and_go_and_nothing_stays() {
     check(|host| {
         let ids: Vec<String> = (0..50).map(|number| format!("c{number}")).collect();
