@@ -104,7 +104,7 @@ impl Networks {
             records,
             identities,
             route,
-            firewall: Mutex::new(Channel::open(Protocol::Netfilter)?),
+            firewall: Mutex::new(firewall::open()?),
             state: Mutex::new(state),
             prepared: Mutex::new(false),
             reaper: Reaper::start(Channel::open(Protocol::Route)?)?,
