@@ -308,6 +308,37 @@ fn containers_do_not_reach_the_hosts_loopback() {
 }
 
 #[test]
+fn a_failed_connect_leaves_nothing() {
+    check(|host| {
+        let channel = Channel::open(Protocol::Route).unwrap();
+        let links = || route::links(&channel).unwrap().len();
+        let squat = |name: &str| {
+            let mut batch = Batch::default();
+            let (peer_mac, peer_netns) = ([2, 0, 0, 0, 0, 9], host.world.as_fd());
+            let veth = Veth { name, master: None, mtu: 1500, peer_name: "squatter", peer_mac, peer_netns };
+            route::add_veth(&mut batch, &veth);
+            channel.commit(&batch).unwrap();
+        };
+        squat("kogge0");
+        let before = links();
+        let error = host.try_run("one", vec![tcp(8080, 80)]).unwrap_err();
+        let text = "connecting one to network bridge: device kogge0 exists and is not a bridge";
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Conflict, text));
+        host.networks.settle();
+        assert_eq!(links(), before);
+        assert!(host.networks.endpoint("one").is_none());
+        assert_eq!(std::fs::read_dir(host.dir.path().join("network/endpoints")).unwrap().count(), 0);
+
+        let mut batch = Batch::default();
+        route::delete_link(&mut batch, Which::Name("kogge0"));
+        channel.commit(&batch).unwrap();
+        let one = host.run("one", vec![tcp(8080, 80)]);
+        assert_eq!(one.endpoint.address.to_string(), "172.17.0.2/16");
+        assert_eq!(one.reserved.len(), 1);
+    });
+}
+
+#[test]
 fn a_taken_port_is_refused_and_leaves_nothing() {
     check(|host| {
         let first = host.run("first", vec![tcp(8080, 80)]);
