@@ -143,6 +143,13 @@ pub struct Capabilities {
     pub ambient: Vec<String>,
 }
 
+impl Capabilities {
+    /// What a process has and its programs may get, as Docker gives it: nothing is inherited or ambient.
+    pub fn bounded_by(names: Vec<String>) -> Self {
+        Self { bounding: names.clone(), effective: names.clone(), permitted: names, ..Self::default() }
+    }
+}
+
 /// One resource limit, `RLIMIT_NOFILE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimit {
@@ -278,6 +285,13 @@ pub struct Namespace {
     pub kind: NamespaceKind,
     #[serde(default, skip_serializing_if = "path_is_empty")]
     pub path: PathBuf,
+}
+
+/// A new one.
+impl From<NamespaceKind> for Namespace {
+    fn from(kind: NamespaceKind) -> Self {
+        Self { kind, path: PathBuf::new() }
+    }
 }
 
 /// The kinds of namespaces(7).

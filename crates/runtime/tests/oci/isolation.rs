@@ -73,7 +73,7 @@ fn namespaces_are_joined_by_path() {
 fn a_user_namespace_maps_root_away() {
     let bundle = Bundle::script("id -u; cat /proc/self/uid_map; echo x > /dev/null; ls -l /tmp | wc -l")
         .with_linux(|linux| {
-            linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: "".into() });
+            linux.namespaces.push(NamespaceKind::User.into());
             let map = IdMapping { container_id: 0, host_id: 100_000, size: 65_536 };
             linux.uid_mappings = vec![map];
             linux.gid_mappings = vec![map];
