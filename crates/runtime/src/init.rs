@@ -30,6 +30,7 @@ mod steps;
 mod unsupported;
 
 pub use hooks::run as run_hooks;
+pub(crate) use identity::CAPABILITIES;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};

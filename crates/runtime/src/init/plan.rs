@@ -15,6 +15,7 @@ use super::identity::{self, Identity};
 use super::options::{self, Options};
 use super::unsupported::{refuse_container, refuse_process};
 use super::{Launch, Rootfs};
+use crate::defaults::DEVICES;
 use crate::seccomp::Program;
 
 /// A container's start.
@@ -280,7 +281,7 @@ fn devices(wanted: &[Device], fills_dev: bool) -> Result<Vec<DevicePlan<'_>>> {
         return Ok(Vec::new());
     }
     let mut plans: Vec<_> = wanted.iter().map(device).collect::<Result<_>>()?;
-    for (path, number) in DEFAULT_DEVICES {
+    for (path, number) in DEVICES {
         let path = Path::new(path);
         if !plans.iter().any(|plan| plan.path == path) {
             plans.push(DevicePlan {
@@ -294,15 +295,6 @@ fn devices(wanted: &[Device], fills_dev: bool) -> Result<Vec<DevicePlan<'_>>> {
     }
     Ok(plans)
 }
-
-const DEFAULT_DEVICES: &[(&str, (u32, u32))] = &[
-    ("/dev/null", (1, 3)),
-    ("/dev/zero", (1, 5)),
-    ("/dev/full", (1, 7)),
-    ("/dev/random", (1, 8)),
-    ("/dev/urandom", (1, 9)),
-    ("/dev/tty", (5, 0)),
-];
 
 fn device(device: &Device) -> Result<DevicePlan<'_>> {
     let kind = match device.kind.as_str() {
@@ -424,7 +416,7 @@ mod tests {
         let wanted =
             [Device { path: "/dev/null".into(), kind: "c".into(), major: 9, minor: 9, ..Device::default() }];
         let plans = devices(&wanted, true).unwrap();
-        assert_eq!(plans.len(), DEFAULT_DEVICES.len());
+        assert_eq!(plans.len(), DEVICES.len());
         assert_eq!(plans[0].number, (9, 9));
     }
 
