@@ -147,6 +147,11 @@ pub fn set_times(file: impl AsFd, accessed: Timestamp, modified: Timestamp) -> R
         .call(|| format!("futimens {}", place(&file, "")))
 }
 
+/// ftruncate(2): a longer size leaves a hole.
+pub fn set_size(file: impl AsFd, size: u64) -> Result<()> {
+    kernel::ftruncate(file.as_fd(), size).call(|| format!("ftruncate {}", place(&file, "")))
+}
+
 /// A second descriptor of the same open file, close-on-exec.
 pub fn duplicate(file: impl AsFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(file.as_fd(), 3).call(|| "duplicate a descriptor")
