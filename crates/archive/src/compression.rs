@@ -84,8 +84,13 @@ fn start_of(input: &mut impl Read) -> Result<Vec<u8>> {
 }
 
 fn zstd_decoder<R: Read>(input: Input<R>) -> Result<zstd::Decoder<'static, Input<R>>> {
-    zstd::Decoder::with_buffer(input).call(|| "set up zstd")
+    let mut decoder = zstd::Decoder::with_buffer(input).call(|| "set up zstd")?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).call(|| "set up zstd")?;
+    Ok(decoder)
 }
+
+/// A frame says how far back it refers, and that much is kept in memory. 128 MiB is what the `zstd` command takes too.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 impl<R: Read> Read for Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -181,6 +186,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pressed(content: &[u8], compression: Compression) -> Vec<u8> {
@@ -207,6 +214,40 @@ mod tests {
         }
         assert_eq!(plain(b"").unwrap(), b"");
         assert_eq!(plain(b"BZ").unwrap(), b"BZ");
+    }
+
+    #[test]
+    fn a_frame_that_wants_too_much_memory_is_refused() {
+        // RFC 8878, 3.1.1.1: no flags; a window of 2^10 times two to the upper five bits; then an empty last block.
+        let frame = |exponent: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 1, 0, 0];
+        assert_eq!(plain(&frame(17)).unwrap(), b"");
+        let error = plain(&frame(21)).unwrap_err().to_string();
+        assert_eq!(error, "read archive: Frame requires too much memory for decoding");
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_errors_and_nothing_else(
+            start in prop::sample::select(vec![&b""[..], &[0x1f, 0x8b, 8, 0], &[0x28, 0xb5, 0x2f, 0xfd]]),
+            rest in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let Ok(reader) = reader(Cursor::new([start, &rest].concat())) else { return Ok(()) };
+            drop(io::copy(&mut reader.take(1 << 20), &mut io::sink()));
+        }
+
+        #[test]
+        fn damaged_streams_are_errors_and_nothing_else(
+            compression in prop::sample::select(vec![Compression::Gzip, Compression::Zstd]),
+            hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        ) {
+            let mut stream = pressed(b"some text, some more text, and the same text again", compression);
+            for (index, byte) in hits {
+                let index = index.index(stream.len());
+                stream[index] = byte;
+            }
+            let Ok(reader) = reader(Cursor::new(stream)) else { return Ok(()) };
+            drop(io::copy(&mut reader.take(1 << 20), &mut io::sink()));
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Guarantees: nothing outside the root is read, written, linked or followed into, whatever the archive says and
 //! whoever renames things in the root meanwhile; modes, owners, attributes and times are the archive's, those of
-//! directories too; holes stay holes. Nothing is fsynced: that is one syncfs of the caller.
+//! directories too, and with a layer those of the root itself; holes stay holes. Nothing is fsynced: that is one syncfs of the caller.
 //! After an error what was made stays; the caller owns the tree. Messages are Docker's where people know them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -71,8 +72,9 @@ struct Extraction<'a> {
     how: Extract<'a>,
     folders: Folders<'a>,
     umask: u32,
-    /// Directories' times are set last, since every name made in one changes them.
-    times: Vec<(PathBuf, Timestamp, Timestamp)>,
+    /// Accessed and modified. Directories' times are set last, since every name made in one changes them; of several
+    /// entries for one directory the last counts.
+    times: BTreeMap<PathBuf, (Timestamp, Timestamp)>,
     layer: whiteouts::Layer,
     done: Extracted,
 }
@@ -91,7 +93,7 @@ impl<'a> Extraction<'a> {
             how: *how,
             folders: Folders::new(root, how.into),
             umask: fs::umask()?,
-            times: Vec::new(),
+            times: BTreeMap::new(),
             layer: whiteouts::Layer::new(how.whiteouts),
             done: Extracted::default(),
         })
@@ -99,8 +101,7 @@ impl<'a> Extraction<'a> {
 
     fn add(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
         let path = name::beneath(&entry.header.name, self.how.into)?;
-        // The root itself is the caller's, its metadata too.
-        let Some(name) = path.file_name() else { return Ok(()) };
+        let Some(name) = path.file_name() else { return self.add_root(&entry.header) };
         self.refuse_hidden(&path)?;
         self.done.entries += 1;
         let folder = self.folders.of(path.parent().unwrap_or(Path::new("")))?;
@@ -111,6 +112,23 @@ impl<'a> Extraction<'a> {
             return Ok(());
         }
         self.make(&place, entry).doing(|| format!("extracting {}", path.display()))
+    }
+
+    /// `./`, the directory that all goes into. A layer says what it looks like; else it is the caller's. Both as Docker
+    /// (moby: `pkg/archive`, `UnpackLayer` and `Unpack`), which would replace it by a file as well.
+    fn add_root(&mut self, header: &Header) -> Result<()> {
+        if self.how.whiteouts == Whiteouts::Keep {
+            return Ok(());
+        }
+        if header.kind != EntryKind::Directory {
+            return Err(Error::invalid("the archive's root is no directory"));
+        }
+        self.done.entries += 1;
+        let folder = self.folders.of(Path::new(""))?;
+        let place = Place { path: Path::new(""), name: OsStr::new("."), folder: &folder, is_dir: true };
+        self.finish_dir(&place, header, true).doing(|| "extracting the root")?;
+        self.folders.forget_all();
+        Ok(())
     }
 
     fn refuse_hidden(&self, path: &Path) -> Result<()> {
@@ -142,7 +160,8 @@ impl<'a> Extraction<'a> {
         let how = OpenHow::NEW.with_mode(mode);
         let file = File::from(self.replacing(place, || fs::open_at(&place.folder.handle, place.name, &how))?);
         fill(&file, entry)?;
-        self.done.size += entry.header.size;
+        // Holes of a few entries can add up to more than there are numbers.
+        self.done.size = self.done.size.saturating_add(entry.header.size);
         let (uid, gid) = self.owner(&entry.header)?;
         if self.needs_owner(place, uid, gid) {
             fs::fchown(&file, uid, gid)?;
@@ -159,6 +178,10 @@ impl<'a> Extraction<'a> {
 
     fn make_dir(&mut self, place: &Place<'_>, header: &Header) -> Result<()> {
         let existing = self.mkdir(place, header.mode & 0o777)?;
+        self.finish_dir(place, header, existing)
+    }
+
+    fn finish_dir(&mut self, place: &Place<'_>, header: &Header, existing: bool) -> Result<()> {
         let (uid, gid) = self.owner(header)?;
         if existing || self.needs_owner(place, uid, gid) {
             fs::chown_at(&place.folder.handle, place.name, uid, gid)?;
@@ -168,7 +191,7 @@ impl<'a> Extraction<'a> {
             fs::chmod_at(&place.folder.handle, place.name, header.mode)?;
         }
         let (accessed, modified) = times(header);
-        self.times.push((place.path.to_owned(), accessed, modified));
+        self.times.insert(place.path.to_owned(), (accessed, modified));
         Ok(())
     }
 
@@ -290,9 +313,9 @@ impl<'a> Extraction<'a> {
         header.mode & (self.umask | 0o7000) != 0 || place.folder.inherits_group
     }
 
-    /// Sets the times of directories, deepest last entries first, and tells what was done.
+    /// Sets the times of directories, and tells what was done.
     fn finish(mut self) -> Result<Extracted> {
-        for (path, accessed, modified) in std::mem::take(&mut self.times).into_iter().rev() {
+        for (path, (accessed, modified)) in std::mem::take(&mut self.times) {
             match self.set_dir_times(&path, accessed, modified) {
                 // A later entry put something else there, or a whiteout took it.
                 Err(error) if fs::is_nowhere(&error) => {}
@@ -304,7 +327,7 @@ impl<'a> Extraction<'a> {
 
     fn set_dir_times(&mut self, path: &Path, accessed: Timestamp, modified: Timestamp) -> Result<()> {
         let folder = self.folders.existing(path.parent().unwrap_or(Path::new("")))?;
-        fs::set_times_at(&folder.handle, path.file_name().unwrap_or_default(), accessed, modified)
+        fs::set_times_at(&folder.handle, path.file_name().unwrap_or(OsStr::new(".")), accessed, modified)
     }
 }
 

@@ -59,7 +59,7 @@ impl Matcher {
     }
 
     /// Whether something below an excluded directory may come back, so that it has to be walked.
-    pub fn may_include_below(&self, path: &Path) -> bool {
+    pub(crate) fn may_include_below(&self, path: &Path) -> bool {
         let names = names_of(path);
         self.rules.iter().any(|rule| rule.includes && may_match_below(&rule.names, &names))
     }
@@ -87,9 +87,12 @@ impl Rule {
         Ok(Self { includes, names: names.concat() })
     }
 
-    /// Whether the rule matches the path or a directory above it.
+    /// Whether the rule matches the path or a directory above it. A final `**` matches at least one name, as in Docker.
     fn covers(&self, names: &[String]) -> bool {
-        (1..=names.len()).any(|length| matches(&self.names, &names[..length]))
+        match self.names.as_slice() {
+            [before @ .., Name::Any] => matched_ends(before, names)[..names.len()].contains(&true),
+            pattern => matched_ends(pattern, names)[1..].contains(&true),
+        }
     }
 }
 
@@ -149,14 +152,6 @@ fn class_char(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<cha
         '-' | ']' => None,
         '\\' => rest.next(),
         char => Some(char),
-    }
-}
-
-/// Whether the pattern matches all of the path. A final `**` matches at least one name, as in Docker.
-fn matches(pattern: &[Name], path: &[String]) -> bool {
-    match pattern {
-        [before @ .., Name::Any] => matched_ends(before, path)[..path.len()].contains(&true),
-        pattern => matched_ends(pattern, path)[path.len()],
     }
 }
 

@@ -10,6 +10,7 @@ use archive::ignore::Matcher;
 use archive::tar::{EntryKind, Header, Reader, Writer};
 use archive::{Extract, Extracted, Pack, Times, Whiteouts, extract, pack};
 use fault::Kind;
+use proptest::prelude::*;
 use sys::fs::{self, FileKind, OpenHow};
 use sys::time::Timestamp;
 use sys::xattr;
@@ -165,11 +166,60 @@ fn all_kinds_come_out_with_their_metadata() {
 }
 
 #[test]
+fn a_layers_root_is_the_root() {
+    for whiteouts in [Whiteouts::Overlay, Whiteouts::Apply] {
+        let tree = Tree::new();
+        let root = Header {
+            uid: 3,
+            gid: 4,
+            xattrs: [(OsString::from("user.of-the-root"), b"1".to_vec())].into(),
+            ..entry(EntryKind::Directory, "./", 0o2711)
+        };
+        // In the middle, so that what is made before and after it shows what it does to them.
+        tree.layer(whiteouts, &[file("./before"), (root, ""), file("./after"), file("./d/deep")]);
+        let stat = tree.stat("");
+        assert_eq!((stat.uid, stat.gid, stat.permissions()), (3, 4, 0o2711));
+        assert_eq!(stat.mtime, Timestamp::new(1_000_000_000, 0));
+        assert_eq!(xattr::get(tree.path(""), "user.of-the-root").unwrap().unwrap(), b"1");
+        assert_eq!(["before", "after", "d"].map(|name| tree.stat(name).gid), [0; 3]);
+    }
+}
+
+#[test]
+fn a_layers_root_is_no_file_and_its_attributes_are_harmless() {
+    let tree = Tree::new();
+    let how = Extract { whiteouts: Whiteouts::Overlay, ..Extract::default() };
+    let error = tree.extract_with(&stream(&[file("x"), symlink("./", "/etc")]), &how).unwrap_err();
+    assert_eq!(error.to_string(), "the archive's root is no directory");
+    let xattrs = [(OsString::from("trusted.overlay.redirect"), b"/etc".to_vec())].into();
+    tree.layer(Whiteouts::Overlay, &[(Header { xattrs, ..dir(".").0 }, "")]);
+    assert_eq!(xattr::list(tree.path("")).unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_is_copied_leaves_the_root_alone() {
+    let tree = Tree::new();
+    let before = tree.stat("");
+    tree.extract(&[(Header { uid: 3, mode: 0o700, ..dir("./").0 }, "")]).unwrap();
+    assert_eq!(tree.stat(""), before);
+}
+
+#[test]
+fn the_last_entry_of_a_directory_has_its_time() {
+    let tree = Tree::new();
+    let at = |seconds| (Header { mtime: Timestamp::new(seconds, 0), ..dir("d").0 }, "");
+    tree.extract(&[at(10), file("d/f"), at(20)]).unwrap();
+    assert_eq!(tree.stat("d").mtime.seconds, 20);
+}
+
+#[test]
 fn groups_of_setgid_directories_are_not_inherited() {
     let tree = Tree::new();
     let parent = Header { gid: 50, mode: 0o2775, ..dir("d").0 };
-    tree.extract(&[(parent, ""), file("d/f"), dir("d/d")]).unwrap();
-    assert_eq!((tree.stat("d/f").gid, tree.stat("d/d").gid, tree.stat("d/d").permissions()), (0, 0, 0o755));
+    tree.extract(&[(parent, ""), file("d/f"), dir("d/d"), file("d/missing/f")]).unwrap();
+    let modes = ["d/f", "d/d", "d/missing", "d/missing/f"]
+        .map(|name| (tree.stat(name).gid, tree.stat(name).permissions()));
+    assert_eq!(modes, [(0, 0o644), (0, 0o755), (0, 0o755), (0, 0o644)]);
 }
 
 #[test]
@@ -246,6 +296,70 @@ fn hostile_names_stay_in_the_root() {
     assert_eq!(tree.outside(), ["root"]);
     for name in ["up", "absolute", "b", "through-relative", "dir/through-absolute"] {
         assert_eq!(tree.read(name), "content", "{name}");
+    }
+}
+
+fn hostile_name() -> impl Strategy<Value = String> {
+    let names = [
+        "a",
+        "b",
+        "c",
+        "..",
+        ".",
+        "",
+        "a/..",
+        ".wh.a",
+        ".wh.b",
+        ".wh..wh..opq",
+        ".wh...",
+        ".wh..wh.x",
+        "canary",
+    ];
+    prop::collection::vec(prop::sample::select(names.to_vec()), 1..5).prop_map(|names| names.join("/"))
+}
+
+fn hostile_entry() -> impl Strategy<Value = Header> {
+    let kinds = [
+        EntryKind::Regular,
+        EntryKind::Directory,
+        EntryKind::Symlink,
+        EntryKind::HardLink,
+        EntryKind::CharDevice,
+        EntryKind::Fifo,
+    ];
+    let target = prop_oneof![hostile_name(), hostile_name().prop_map(|name| format!("/{name}"))];
+    (prop::sample::select(kinds.to_vec()), hostile_name(), target, 0..0o10000_u32).prop_map(
+        |(kind, name, target, mode)| Header {
+            link: target.into(),
+            uid: 7,
+            ..entry(kind, &format!("{name}/"), mode)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever names and links an archive makes of each other, what stands beside the root stays as it was.
+    #[test]
+    fn nothing_outside_of_the_root_is_touched(
+        entries in prop::collection::vec(hostile_entry(), 1..12),
+        whiteouts in prop::sample::select(vec![Whiteouts::Keep, Whiteouts::Overlay, Whiteouts::Apply]),
+        into in prop::sample::select(vec!["", "a", "a/b"]),
+    ) {
+        let tree = Tree::new();
+        let canary = tree.folder.path().join("canary");
+        fs::write(&canary, "untouched").unwrap();
+        tree.extract(&[dir("a/b"), symlink("c", "/a"), file("a/b/c")]).unwrap();
+        let look = || (tree.outside(), fs::lstat(&canary).unwrap(), fs::lstat(tree.folder.path()).unwrap());
+        let before = look();
+        let entries: Vec<_> = entries.into_iter().map(|header| (header, "")).collect();
+        // One that is refused must not hide what the ones after it would do.
+        for entry in entries.chunks(1).chain([&entries[..]]) {
+            drop(tree.extract_with(&stream(entry), &Extract { whiteouts, into: Path::new(into), ..Extract::default() }));
+        }
+        prop_assert_eq!(look(), before);
+        prop_assert!(xattr::list(tree.folder.path()).unwrap().is_empty());
     }
 }
 
@@ -356,6 +470,22 @@ fn holes_stay_holes() {
     assert_eq!(stat.size, 8 << 20);
     assert!(stat.blocks * 512 <= 64 << 10, "{} blocks", stat.blocks);
     assert_eq!(fs::read(tree.path("sparse")).unwrap(), fs::read(&path).unwrap());
+}
+
+#[test]
+fn holes_beyond_all_numbers_are_counted_as_far_as_numbers_go() {
+    let records: String =
+        [("major", "0"), ("minor", "1"), ("numblocks", "0"), ("size", "9223372036854775807")]
+            .map(|(key, value)| {
+                let rest = format!(" GNU.sparse.{key}={value}\n");
+                format!("{}{rest}", rest.len() + 2)
+            })
+            .concat();
+    let description = Header { kind: EntryKind::Other(b'x'), ..file("sparse").0 };
+    let entries = ["a", "b", "c"].map(|name| [(description.clone(), &*records), (file(name).0, "")]).concat();
+    let tree = Tree::new();
+    let done = tree.extract(&entries).unwrap();
+    assert_eq!((done.size, tree.stat("c").size, tree.stat("c").blocks), (u64::MAX, i64::MAX as u64, 0));
 }
 
 #[test]

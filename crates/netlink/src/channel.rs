@@ -106,11 +106,26 @@ impl Channel {
             match socket.receive(answer) {
                 Ok(()) => messages(answer).for_each(&mut each),
                 Err(error) if is_drained(&error) => return Ok(()),
-                Err(error) => return Err(error.doing(batch.intent(1).to_string())),
+                Err(error) => {
+                    discard(socket, answer);
+                    return Err(error.doing(batch.intent(1).to_string()));
+                }
             }
         }
     }
 }
+
+/// What is left of a failed exchange must not be taken for an answer to the next one.
+fn discard(socket: &Socket, answer: &mut Vec<u8>) {
+    for _ in 0..LEFTOVERS_MAX {
+        if socket.receive(answer).is_err_and(|error| is_drained(&error)) {
+            return;
+        }
+    }
+}
+
+/// More datagrams than a socket's receive buffer holds.
+const LEFTOVERS_MAX: usize = 1 << 16;
 
 fn is_drained(error: &Error) -> bool {
     error.errno() == Some(EAGAIN)
@@ -150,7 +165,26 @@ fn refusal<'a>(message: &Message<'a>) -> Option<Refusal<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::NLM_F_ACK;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_exchange_that_overflows_leaves_nothing_to_the_next() {
+        const NLMSG_NOOP: u16 = 1;
+        let channel = Channel::open(Protocol::Route).unwrap();
+        let mut batch = Batch::default();
+        // Their acknowledgements are more than the receive buffer takes.
+        for _ in 0..13_000 {
+            batch.push("doing nothing", NLMSG_NOOP, NLM_F_ACK, &[], |_| {});
+        }
+        let error = channel.commit(&batch).unwrap_err().to_string();
+        assert_eq!(error, "doing nothing: recv netlink: No buffer space available (os error 105)");
+        let mut one = Batch::default();
+        one.push("doing nothing", NLMSG_NOOP, NLM_F_ACK, &[], |_| {});
+        let mut answers = 0;
+        channel.exchange(&one, |_| answers += 1).unwrap();
+        assert_eq!(answers, 1);
+    }
 
     proptest! {
         #[test]

@@ -149,7 +149,7 @@ pub fn set_group(batch: &mut Batch, link: Which<'_>, group: u32) {
 
 /// Deletes one link; one that is gone is fine.
 pub fn delete_link(batch: &mut Batch, link: Which<'_>) {
-    push_link(batch, "deleting", RTM_DELLINK, link, None, |_| {});
+    push_link(batch, &LinkRequest { doing: "deleting", kind: RTM_DELLINK, link, up: None }, |_| {});
     batch.tolerate(&[errno::ENODEV]);
 }
 
@@ -201,17 +201,20 @@ fn change(
     up: Option<bool>,
     body: impl FnOnce(&mut Attributes<'_>),
 ) {
-    push_link(batch, doing, RTM_NEWLINK, link, up, body);
+    push_link(batch, &LinkRequest { doing, kind: RTM_NEWLINK, link, up }, body);
 }
 
-fn push_link(
-    batch: &mut Batch,
-    doing: &str,
+/// A message about one link.
+struct LinkRequest<'a> {
+    doing: &'a str,
     kind: u16,
-    link: Which<'_>,
+    link: Which<'a>,
+    /// To be set up or down.
     up: Option<bool>,
-    body: impl FnOnce(&mut Attributes<'_>),
-) {
+}
+
+fn push_link(batch: &mut Batch, request: &LinkRequest<'_>, body: impl FnOnce(&mut Attributes<'_>)) {
+    let LinkRequest { doing, kind, link, up } = *request;
     let (index, name) = match link {
         Which::Name(name) => (0, Some(name)),
         Which::Index(index) => (index, None),
@@ -315,7 +318,8 @@ pub fn link(channel: &Channel, name: &str) -> Result<Option<Link>> {
 /// and a first ARP request that is lost costs a second. Asking for a link has this effect (`rtnl_getlink`, Linux 6.8).
 pub fn notice_carrier(channel: &Channel, link: Which<'_>) -> Result<()> {
     let mut batch = Batch::default();
-    push_link(&mut batch, "noticing the carrier of", RTM_GETLINK, link, None, |_| {});
+    let doing = "noticing the carrier of";
+    push_link(&mut batch, &LinkRequest { doing, kind: RTM_GETLINK, link, up: None }, |_| {});
     channel.dump(&batch, |_| None::<()>).map(drop)
 }
 
@@ -398,7 +402,7 @@ mod tests {
         fn foreign_bytes_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             for kind in [RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE] {
                 let message = Message { kind, flags: 0, sequence: 1, payload: &payload };
-                let _ = (parse_link(&message), parse_address(&message), parse_route(&message));
+                drop((parse_link(&message), parse_address(&message), parse_route(&message)));
             }
         }
     }

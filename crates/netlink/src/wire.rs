@@ -135,7 +135,7 @@ impl Attributes<'_> {
     }
 
     /// In network order, as nf_tables wants all its numbers.
-    pub fn number_be(&mut self, kind: u16, value: u32) {
+    pub(crate) fn number_be(&mut self, kind: u16, value: u32) {
         self.put(kind, &value.to_be_bytes());
     }
 
@@ -144,7 +144,7 @@ impl Attributes<'_> {
     }
 
     /// A nested attribute that starts with a fixed part, as the description of a veth's peer does.
-    pub fn nested_after(&mut self, kind: u16, head: &[u8], body: impl FnOnce(&mut Attributes<'_>)) {
+    pub(crate) fn nested_after(&mut self, kind: u16, head: &[u8], body: impl FnOnce(&mut Attributes<'_>)) {
         self.write(kind | NLA_F_NESTED, |bytes| {
             bytes.extend(head);
             pad(bytes);
@@ -188,7 +188,7 @@ impl<'a> Attribute<'a> {
         self.payload.try_into().ok().map(u32::from_ne_bytes)
     }
 
-    pub fn number_be(&self) -> Option<u32> {
+    pub(crate) fn number_be(&self) -> Option<u32> {
         self.payload.try_into().ok().map(u32::from_be_bytes)
     }
 
@@ -283,7 +283,7 @@ mod tests {
     /// Walks all that could be read in foreign bytes.
     fn walk(bytes: &[u8], depth: usize) {
         for attribute in attributes(bytes) {
-            let _ = (attribute.number(), attribute.number_be(), attribute.text());
+            std::hint::black_box((attribute.number(), attribute.number_be(), attribute.text()));
             if depth > 0 {
                 walk(attribute.payload, depth - 1);
             }

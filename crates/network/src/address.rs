@@ -64,8 +64,8 @@ impl Addresses {
     }
 
     fn place(&self, address: Ipv4Addr) -> Option<usize> {
-        let place = u32::from(address).checked_sub(u32::from(self.subnet.network()))? as usize;
-        (place < self.words.len() * 64).then_some(place)
+        let place = || (u32::from(address) - u32::from(self.subnet.network())) as usize;
+        self.subnet.contains(&address).then(place).filter(|place| *place < self.words.len() * 64)
     }
 
     fn address(&self, place: usize) -> Ipv4Addr {
@@ -143,6 +143,8 @@ mod tests {
         for outside in [Ipv4Addr::new(172, 16, 255, 255), Ipv4Addr::new(172, 18, 0, 0)] {
             assert_eq!(addresses.take(outside).unwrap_err().kind(), fault::Kind::Invalid);
         }
+        let mut small = Addresses::new(net("10.0.0.0/29"));
+        assert_eq!(small.take(Ipv4Addr::new(10, 0, 0, 9)).unwrap_err().kind(), fault::Kind::Invalid);
         addresses.free(Ipv4Addr::new(172, 17, 0, 1));
         assert!(addresses.take(Ipv4Addr::new(172, 17, 0, 1)).is_err(), "the gateway stays taken");
     }

@@ -8,13 +8,15 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use fault::{Kind, Result};
+use fault::{Error, Kind, Result};
 use ipnet::Ipv4Net;
-use netlink::Channel;
 use netlink::nft::{
     self, BaseChain, Chain, ChainKind, CtKey, Element, Expr, Family, Hook, Map, MetaKey, Part, PayloadBase,
     Policy, Register, Transaction, Verdict,
 };
+
+use netlink::{Channel, Protocol};
+use sys::errno;
 
 use crate::endpoint::{Endpoint, PortBinding};
 
@@ -169,6 +171,24 @@ fn ports(endpoint: &Endpoint) -> impl Iterator<Item = PortBindingTo> {
     endpoint.ports.iter().map(move |binding| PortBindingTo { binding: binding.clone(), target })
 }
 
+/// The way to nf_tables.
+pub(crate) fn open() -> Result<Channel> {
+    Channel::open(Protocol::Netfilter).map_err(explained)
+}
+
+/// A kernel that lacks the subsystem, or a part of it, has nothing but a number to say about that.
+fn explained(error: Error) -> Error {
+    match error.errno() {
+        Some(errno::EOPNOTSUPP | errno::EPROTONOSUPPORT | errno::ENOENT) => {
+            error.with_kind(Kind::Unavailable).doing(NEEDED)
+        }
+        _ => error,
+    }
+}
+
+const NEEDED: &str =
+    "networks need nf_tables in the kernel (with nft_chain_nat, nft_nat, nft_masq, nft_ct, nft_fib_ipv4)";
+
 /// Puts the table in force in place of what was there, at once.
 pub(crate) fn replace(channel: &Channel, rules: &Ruleset) -> Result<()> {
     let mut change = Transaction::new(&rules.table);
@@ -185,7 +205,8 @@ pub(crate) fn replace(channel: &Channel, rules: &Ruleset) -> Result<()> {
         }
     }
     each_map(&rules.ports, |map, elements| change.add_elements(map, elements));
-    change.commit(channel)
+    // Nothing that a faultless kernel would not find: all of it was added right before.
+    change.commit(channel).map_err(explained)
 }
 
 /// Removes the table; none is fine.
@@ -193,7 +214,7 @@ pub(crate) fn remove(channel: &Channel, table: &str) -> Result<()> {
     let mut change = Transaction::new(table);
     change.add_table();
     change.delete_table();
-    change.commit(channel)
+    change.commit(channel).map_err(explained)
 }
 
 /// Adds an endpoint's ports. `NotFound` when the table is gone.
@@ -203,14 +224,11 @@ pub(crate) fn publish(channel: &Channel, table: &str, endpoint: &Endpoint) -> Re
     change.commit(channel)
 }
 
-/// Takes an endpoint's ports away; all of them are there or none, and none is fine.
+/// Takes an endpoint's ports away. `NotFound` when one of them, or the table, is gone; the others are there still.
 pub(crate) fn unpublish(channel: &Channel, table: &str, endpoint: &Endpoint) -> Result<()> {
     let mut change = Transaction::new(table);
     each_map(&ports(endpoint).collect::<Vec<_>>(), |map, elements| change.delete_elements(map, elements));
-    match change.commit(channel) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        other => other,
-    }
+    change.commit(channel)
 }
 
 fn each_map(ports: &[PortBindingTo], mut apply: impl FnMut(&str, &[Element])) {
@@ -333,7 +351,7 @@ pub(crate) fn blocker(channel: &Channel, own_table: &str) -> Result<Option<Strin
     let chains = nft::base_chains(channel)?;
     Ok(chains.iter().find(|chain| blocks(chain, own_table)).map(|chain| {
         let family = if chain.family == Family::Ip { "ip" } else { "inet" };
-        format!("chain {} of table {family} {} drops forwarded packets by policy", chain.name, chain.table)
+        format!("chain {} of table {family} {}", chain.name, chain.table)
     }))
 }
 
@@ -446,6 +464,19 @@ mod tests {
             endpoint(3, &[(Proto::Tcp, [127, 0, 0, 1], 9000, 90), (Proto::Sctp, any, 32768, 7)]),
         ];
         insta::assert_snapshot!(ruleset("kogge", "kogge0", "172.17.0.0/16".parse().unwrap(), &endpoints));
+    }
+
+    #[test]
+    fn a_kernel_without_the_parts_is_named_as_the_reason() {
+        let lacking = Error::io("adding chain output", std::io::Error::from_raw_os_error(errno::ENOENT));
+        let error = explained(lacking);
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(
+            error.to_string(),
+            format!("{NEEDED}: adding chain output: No such file or directory (os error 2)")
+        );
+        let denied = Error::io("adding chain output", std::io::Error::from_raw_os_error(errno::EPERM));
+        assert_eq!(explained(denied).kind(), Kind::Denied);
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Networks {
             records,
             identities,
             route,
-            firewall: Mutex::new(Channel::open(Protocol::Netfilter)?),
+            firewall: Mutex::new(firewall::open()?),
             state: Mutex::new(state),
             prepared: Mutex::new(false),
             reaper: Reaper::start(Channel::open(Protocol::Route)?)?,
@@ -137,10 +137,11 @@ impl Networks {
         let Some(removed) = self.0.unpublish(id) else { return Ok(()) };
         crash::point("network.disconnect.unpublished");
         let Removed { endpoint, netns } = removed;
-        self.0.records.remove_endpoint(id)?;
+        let forgotten = self.0.records.remove_endpoint(id);
         crash::point("network.disconnect.recorded");
+        // Also if the record could not go: nobody asks for the device again before the next start.
         self.0.reaper.bury(Dead { veth: endpoint.veth, address: endpoint.address.addr(), netns });
-        Ok(())
+        forgotten
     }
 
     /// Makes the kernel match the records of the endpoints that are still alive and forgets all others. For the start.
@@ -313,9 +314,27 @@ impl Inner {
     fn publish(&self, endpoint: &Endpoint) -> Result<()> {
         let channel = self.firewall();
         match firewall::publish(&channel, &self.config.table, endpoint) {
-            Err(error) if error.kind() == Kind::NotFound => self.replace_rules(&channel),
-            other => other,
+            Err(error) if error.kind() == Kind::NotFound => self.replace_rules(&channel)?,
+            other => other?,
         }
+        self.redirect_senders(&channel, endpoint)
+            .unwrap_or_else(|error| warn!(%error, "forgetting connections"));
+        Ok(())
+    }
+
+    /// Who has been sending to a UDP port before it was published is tracked as talking to the host itself.
+    fn redirect_senders(&self, channel: &Channel, endpoint: &Endpoint) -> Result<()> {
+        let mut udp = endpoint.ports.iter().filter(|binding| binding.proto == Proto::Udp).peekable();
+        if udp.peek().is_none() {
+            return Ok(());
+        }
+        let all = route::addresses(&self.route)?;
+        let own: Vec<Ipv4Addr> = all.into_iter().map(|address| address.address).collect();
+        udp.try_for_each(|binding| {
+            let one = [binding.host_ip];
+            let addresses = if binding.host_ip.is_unspecified() { &own[..] } else { &one };
+            conntrack::forget_sent_to(channel, addresses, binding.host_port, Proto::Udp.number())
+        })
     }
 
     /// Takes an endpoint out of the state and the table, both under the lock: nobody can publish a port before its last
@@ -323,6 +342,7 @@ impl Inner {
     fn unpublish(&self, id: &str) -> Option<Removed> {
         let channel = self.firewall();
         let removed = self.state().remove(id)?;
+        // Where one entry was missing all are still there: an address in use again must not get another's packets.
         firewall::unpublish(&channel, &self.config.table, &removed.endpoint)
             .or_else(|_| self.replace_rules(&channel))
             .unwrap_or_else(
@@ -330,7 +350,7 @@ impl Inner {
             );
         if removed.endpoint.ports.iter().any(|binding| binding.proto == Proto::Udp) {
             let address = removed.endpoint.address.addr();
-            conntrack::forget(&channel, address, Proto::Udp.number())
+            conntrack::forget_answered_by(&channel, address, Proto::Udp.number())
                 .unwrap_or_else(|error| warn!(%error, "forgetting connections"));
         }
         Some(removed)

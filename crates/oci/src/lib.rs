@@ -17,4 +17,5 @@ pub use descriptor::{Descriptor, Platform};
 pub use digest::Digest;
 pub use image::Image;
 pub use manifest::{Index, Manifest};
+pub use null::Nothing;
 pub use reference::Reference;

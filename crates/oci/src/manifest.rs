@@ -1,13 +1,15 @@
 //! An image's manifest and the index above it (image-spec, manifest.md and image-index.md; Docker's schema 2).
 //!
 //! Both are addressed by the digest of their bytes, so whoever stores one keeps the bytes; these types are for reading
-//! and for making new ones.
+//! and for making new ones. A document that is both at once is refused: its digest would stand for one image here and
+//! for another one elsewhere (CVE-2021-41190).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, media_type, null};
+use crate::null::{self, Nothing};
+use crate::{Descriptor, media_type};
 
 /// One image: its config and its layers, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Manifest {
     pub subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// An index has them.
+    #[serde(default, skip_serializing)]
+    pub manifests: Nothing,
 }
 
 impl Manifest {
@@ -38,6 +43,7 @@ impl Manifest {
             layers,
             subject: None,
             annotations: BTreeMap::new(),
+            manifests: Nothing,
         }
     }
 }
@@ -57,6 +63,12 @@ pub struct Index {
     pub subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null::default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// A manifest has one.
+    #[serde(default, skip_serializing)]
+    pub config: Nothing,
+    /// A manifest has them.
+    #[serde(default, skip_serializing)]
+    pub layers: Nothing,
 }
 
 impl Index {
@@ -69,6 +81,8 @@ impl Index {
             manifests,
             subject: None,
             annotations: BTreeMap::new(),
+            config: Nothing,
+            layers: Nothing,
         }
     }
 }
@@ -95,6 +109,18 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_manifest_that_is_an_index_too_is_refused() {
+        let config = serde_json::to_string(&Descriptor::of(media_type::OCI_CONFIG, b"{}")).unwrap();
+        let both = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":[{config}]}}"#);
+        let error = serde_json::from_str::<Manifest>(&both).unwrap_err().to_string();
+        assert!(error.starts_with("the document is a manifest and an index at once"), "{error}");
+        assert!(serde_json::from_str::<Index>(&both).is_err());
+        assert!(serde_json::from_str::<Index>(r#"{"schemaVersion":2,"layers":[{}]}"#).is_err());
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":null}}"#);
+        assert!(serde_json::from_str::<Manifest>(&manifest).is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serializer};
+use serde_json::Value;
 
 /// `null` reads as the default; pair it with `#[serde(default)]` for absent fields.
 pub(crate) fn default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -12,6 +13,20 @@ where
     D: Deserializer<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A field that must not be there: it reads from `null` or an empty list; pair it with `#[serde(default)]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nothing;
+
+impl<'de> Deserialize<'de> for Nothing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::<Value>::deserialize(deserializer)? {
+            None => Ok(Self),
+            Some(Value::Array(list)) if list.is_empty() => Ok(Self),
+            Some(_) => Err(serde::de::Error::custom("the document is a manifest and an index at once")),
+        }
+    }
 }
 
 /// Go's `map[string]struct{}`, as in `"Volumes": {"/data": {}}`: a set here.

@@ -13,6 +13,8 @@ use sys::fs::{FileKind, Stat};
 pub use profile::seccomp_profile;
 pub use seccomp::seccomp;
 
+use crate::init::CAPABILITIES;
+
 /// The capabilities of a container, in Docker's order. The inheritable and ambient sets are empty.
 pub fn capabilities() -> Vec<String> {
     strings(&[
@@ -35,7 +37,7 @@ pub fn capabilities() -> Vec<String> {
 
 /// All capabilities that there are, by number (capabilities(7)): those of a privileged container.
 pub fn all_capabilities() -> Vec<String> {
-    strings(ALL_CAPABILITIES)
+    CAPABILITIES.iter().map(|name| format!("CAP_{name}")).collect()
 }
 
 /// The mounts below the container's root, in the order in which they are made. `/dev/shm` has no size yet.
@@ -102,19 +104,27 @@ pub fn readonly_paths() -> Vec<PathBuf> {
 /// The device nodes that the runtime specification gives every container, beside `/dev/console` and `/dev/ptmx`, which
 /// are no nodes of their own.
 pub fn devices() -> Vec<Device> {
-    let table =
-        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-    let device = |(name, major, minor)| Device {
-        path: Path::new("/dev").join(name),
+    let device = |(path, (major, minor)): &(&str, (u32, u32))| Device {
+        path: path.into(),
         kind: "c".into(),
-        major,
-        minor,
+        major: (*major).into(),
+        minor: (*minor).into(),
         file_mode: Some(0o666),
         uid: Some(0),
         gid: Some(0),
     };
-    table.map(device).to_vec()
+    DEVICES.iter().map(device).collect()
 }
+
+/// Character devices by path: major and minor (config-linux, "Default Devices").
+pub(crate) const DEVICES: &[(&str, (u32, u32))] = &[
+    ("/dev/null", (1, 3)),
+    ("/dev/zero", (1, 5)),
+    ("/dev/full", (1, 7)),
+    ("/dev/random", (1, 8)),
+    ("/dev/urandom", (1, 9)),
+    ("/dev/tty", (5, 0)),
+];
 
 /// What a container may do with devices: nothing at first, then make any node, and use the harmless ones.
 pub fn device_rules() -> Vec<DeviceRule> {
@@ -181,50 +191,6 @@ fn device(path: PathBuf, stat: &Stat) -> Option<Device> {
 /// File systems of the container's own, and other engines' business; the console is the container's terminal.
 const HOST_DEVICES_SKIPPED: &[&str] =
     &["pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"];
-
-const ALL_CAPABILITIES: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
 
 fn rule(allow: bool, kind: Option<&str>, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
     DeviceRule { allow, kind: kind.map(Into::into), major, minor, access: access.into() }

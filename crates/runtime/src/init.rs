@@ -27,8 +27,10 @@ mod program;
 mod root;
 mod start;
 mod steps;
+mod unsupported;
 
 pub use hooks::run as run_hooks;
+pub(crate) use identity::CAPABILITIES;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};

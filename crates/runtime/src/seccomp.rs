@@ -27,7 +27,7 @@ use fault::{Error, Result};
 use oci::runtime::Seccomp;
 use serde::{Deserialize, Serialize};
 
-pub use arch::Family;
+use arch::Family;
 
 /// One BPF instruction: code, jump if true, jump if false, operand.
 pub type Instruction = (u16, u8, u8, u32);
@@ -47,16 +47,17 @@ pub fn compile(seccomp: &Seccomp) -> Result<Program> {
 }
 
 /// Compiles for a family of architectures that one processor runs.
-pub fn compile_for(seccomp: &Seccomp, family: Family) -> Result<Program> {
+fn compile_for(seccomp: &Seccomp, family: Family) -> Result<Program> {
     let flags = flags(&seccomp.flags)?;
     let instructions = tree::emit(&policy::tables(seccomp, family)?);
     if instructions.len() > INSTRUCTIONS_MAX {
-        let found = instructions.len();
-        return Err(Error::invalid(format!(
-            "seccomp profile too large: {found} instructions, {INSTRUCTIONS_MAX} fit"
-        )));
+        return Err(too_large(instructions.len()));
     }
     Ok(Program { instructions, flags })
+}
+
+fn too_large(found: usize) -> Error {
+    Error::invalid(format!("seccomp profile too large: {found} instructions, {INSTRUCTIONS_MAX} fit"))
 }
 
 /// BPF_MAXINSNS.

@@ -93,7 +93,7 @@ impl World {
             mounts: defaults::mounts(),
             linux: Some(Linux {
                 cgroups_path: Path::new("/").join(&self.id),
-                namespaces: kinds.map(|kind| Namespace { kind, path: "".into() }).into(),
+                namespaces: kinds.map(Namespace::from).into(),
                 ..Linux::default()
             }),
             ..Spec::default()

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use fault::{Call, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// What a rule is about. `None` means any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

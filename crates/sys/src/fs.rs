@@ -16,9 +16,9 @@ use rustix::fs::{self as kernel, CWD, Mode};
 use rustix::io::Errno;
 
 mod at;
-mod copy;
 mod lock;
 mod open;
+mod send;
 mod size;
 mod stat;
 mod tree;
@@ -26,17 +26,18 @@ mod tree;
 pub(crate) use at::place;
 pub use at::{
     chmod_at, chown_at, duplicate, exchange, fchmod, fchown, link_at, mkdir_at, mknod_at, path_of, proc_path,
-    read_link_at, rename_at, rename_new, rmdir_at, set_times, set_times_at, symlink_at, unlink_at,
+    read_link_at, rename_new, set_size, set_times, set_times_at, symlink_at, unlink_at,
 };
-pub use copy::{copy_range, next_data, punch_hole, reflink, sendfile, set_size};
+use at::{rename_at, rmdir_at};
 pub use lock::Lock;
 pub use open::{Access, Create, OpenHow, open, open_at, open_beneath, open_beneath_if_exists, open_dir};
+pub use send::sendfile;
 pub use size::tree_size;
 pub use stat::{
     FileKind, Space, Stat, exists, filesystem_magic, fstat, lstat, lstat_if_exists, metadata, space, stat_at,
     stat_at_if_exists,
 };
-pub use tree::{Entry, empty_dir, read_dir, read_dir_at, remove_tree, remove_tree_at};
+pub use tree::{Entry, read_dir, read_dir_at, remove_tree, remove_tree_at};
 
 /// All of a file, of whatever size: for files of our own. Works for /proc and /sys.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {

@@ -4,7 +4,7 @@
 
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// Changes the real, effective and saved user.
 pub fn set_user(uid: u32) -> Result<()> {
@@ -16,7 +16,7 @@ pub fn set_user(uid: u32) -> Result<()> {
 
 /// Changes the real, effective and saved group.
 pub fn set_group(gid: u32) -> Result<()> {
-    // SAFETY: as above.
+    // SAFETY: no memory is passed. The raw call, because glibc's would signal other threads.
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })
         .call(|| format!("setresgid {gid}"))?;
     Ok(())

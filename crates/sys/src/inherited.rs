@@ -12,7 +12,8 @@ pub fn listeners() -> Result<Vec<OwnedFd>> {
     if number("LISTEN_PID") != Some(std::process::id().cast_signed()) {
         return Ok(Vec::new());
     }
-    (FIRST..FIRST + number("LISTEN_FDS").unwrap_or(0)).map(take).collect()
+    let count = number("LISTEN_FDS").unwrap_or(0);
+    (FIRST..FIRST.saturating_add(count)).map(take).collect()
 }
 
 /// sd_listen_fds(3): SD_LISTEN_FDS_START.

@@ -74,10 +74,6 @@ impl Inotify {
             .map(Watch)
     }
 
-    pub fn unwatch(&self, watch: Watch) -> Result<()> {
-        inotify::remove_watch(&self.fd, watch.0).call(|| "inotify_rm_watch")
-    }
-
     /// All changes that wait; empty when there are none.
     pub fn read(&self) -> io::Result<Vec<Event>> {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];

@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod poll;
 pub mod port;
 pub mod process;
+mod raw;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

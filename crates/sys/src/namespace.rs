@@ -10,7 +10,7 @@ use std::path::Path;
 
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// A set of kinds of namespaces, `CLONE_NEW*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn unshare(kinds: Kinds) -> Result<()> {
 }
 
 fn raw_unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: as in `setns`.
+    // SAFETY: no memory is passed; what a thread's namespaces are is no matter of memory safety.
     check(i64::from(unsafe { libc::unshare(flags) })).map(drop)
 }
 

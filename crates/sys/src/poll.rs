@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once (epoll), and the descriptors that stand for an event, a time or a signal.
+//! Waiting for many descriptors at once (epoll), and the descriptors that stand for an event or a signal.
 //!
 //! A source is known by a `u64` that its owner chose. It does not own the sources: a closed one leaves by itself, as
 //! long as nobody else holds its open file (epoll(7), question 6).
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fault::{Call, Result};
 use rustix::event::{EventfdFlags, epoll};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use rustix::time::Timespec;
 
 /// What to wait for. A hang-up or an error is always told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,8 @@ impl Poll {
         epoll::delete(&self.epoll, source).call(|| "epoll_ctl delete")
     }
 
-    /// Waits for at most `timeout` (`None`: for ever) and replaces the contents of `ready`, up to its capacity or 16.
+    /// Waits for at most `timeout` (`None`: for ever) and replaces the contents of `ready`; more than
+    /// 16 are told by the next wait.
     pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> Result<()> {
         ready.clear();
         let timeout = timeout.map(timespec);
@@ -111,6 +112,11 @@ pub fn wait_readable(fd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     }
 }
 
+/// How many bytes can be read from a pipe, a socket or a terminal without waiting (FIONREAD).
+pub fn bytes_waiting(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(fd)?)
+}
+
 /// A counter that wakes whoever waits for it (eventfd(2)), non-blocking.
 pub fn event() -> Result<OwnedFd> {
     rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).call(|| "eventfd")
@@ -122,7 +128,7 @@ pub fn notify(event: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The count of an eventfd, or the expirations of a timerfd, since the last call; 0 if there were none.
+/// The count of an eventfd since the last call; 0 if there was none.
 pub fn drain(counter: impl AsFd) -> io::Result<u64> {
     let mut count = [0; 8];
     match rustix::io::read(counter, &mut count) {
@@ -131,26 +137,14 @@ pub fn drain(counter: impl AsFd) -> io::Result<u64> {
     }
 }
 
-/// A timer that is not set (timerfd_create(2)), on the monotonic clock, non-blocking.
-pub fn timer() -> Result<OwnedFd> {
-    rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
-        .call(|| "timerfd_create")
-}
-
-/// Lets the timer expire once after `delay`; zero disarms it.
-pub fn set_timer(timer: impl AsFd, delay: Duration) -> Result<()> {
-    let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(delay) };
-    rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &value).call(|| "timerfd_settime")?;
-    Ok(())
-}
-
 /// A descriptor that tells these signals (signalfd(2)), non-blocking; they are blocked in the calling thread from now
 /// on, and in the threads that it starts later.
 pub fn signals(signals: &[i32]) -> Result<OwnedFd> {
     let set = signal_set(signals);
     // SAFETY: `set` is an initialised signal set that outlives the call; the old set is not asked for.
-    if unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } != 0 {
-        return Err(io::Error::last_os_error()).call(|| "pthread_sigmask");
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno)).call(|| "pthread_sigmask");
     }
     // SAFETY: `set` is an initialised signal set that outlives the call; -1 asks for a new descriptor.
     let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
@@ -218,21 +212,20 @@ mod tests {
 
         poll.modify(&writer, 7, Interest::NONE).unwrap();
         poll.add(&reader, 8, Interest::READ).unwrap();
+        assert_eq!(bytes_waiting(&reader).unwrap(), 0);
         drop(writer);
         assert_eq!(ready(&poll), [Ready { token: 8, read: false, write: false, hangup: true }]);
     }
 
     #[test]
-    fn events_and_timers_count() {
-        let (event, timer) = (event().unwrap(), timer().unwrap());
+    fn events_count() {
+        let event = event().unwrap();
         assert_eq!(drain(&event).unwrap(), 0);
         notify(&event).unwrap();
         notify(&event).unwrap();
+        assert!(wait_readable(&event, Some(Duration::from_secs(10))).unwrap());
         assert_eq!(drain(&event).unwrap(), 2);
-
-        set_timer(&timer, Duration::from_millis(1)).unwrap();
-        assert!(wait_readable(&timer, Some(Duration::from_secs(10))).unwrap());
-        assert_eq!(drain(&timer).unwrap(), 1);
+        assert!(!wait_readable(&event, Some(Duration::ZERO)).unwrap());
     }
 
     #[test]

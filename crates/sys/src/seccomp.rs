@@ -1,10 +1,8 @@
 //! Installs a finished system call filter; it does not know how filters are made.
 
-use std::os::fd::{FromRawFd, OwnedFd};
-
 use fault::{Call, Error, Result};
 
-use crate::process::check;
+use crate::raw::check;
 
 /// One instruction of classic BPF, `struct sock_filter`.
 #[repr(C)]
@@ -22,21 +20,14 @@ pub struct Flags(u32);
 
 impl Flags {
     pub const NONE: Self = Self(0);
-    pub const THREAD_SYNC: Self = Self(1);
-    pub const LOG: Self = Self(1 << 1);
-    /// Keep speculation as it is: no slow-down of the filtered process.
-    pub const SPEC_ALLOW: Self = Self(1 << 2);
-    pub const NEW_LISTENER: Self = Self(1 << 3);
-    pub const WAIT_KILLABLE: Self = Self(1 << 5);
 
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 }
 
-/// Filters the calling thread for good. Needs no_new_privs or CAP_SYS_ADMIN. With [`Flags::NEW_LISTENER`] the
-/// listener comes back.
-pub fn install(program: &[SockFilter], flags: Flags) -> Result<Option<OwnedFd>> {
+/// Filters the calling thread for good. Needs no_new_privs or CAP_SYS_ADMIN.
+pub fn install(program: &[SockFilter], flags: Flags) -> Result<()> {
     let length = u16::try_from(program.len())
         .map_err(|_| Error::invalid(format!("a filter of {} instructions is too long", program.len())))?;
     let program = Program { length, filter: program.as_ptr() };
@@ -44,9 +35,8 @@ pub fn install(program: &[SockFilter], flags: Flags) -> Result<Option<OwnedFd>> 
     let result = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, &raw const program)
     };
-    let fd = check(result).call(|| "seccomp SECCOMP_SET_MODE_FILTER")?;
-    // SAFETY: with the flag a success is a new descriptor, which is ours alone.
-    Ok((flags.0 & Flags::NEW_LISTENER.0 != 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    check(result).call(|| "seccomp SECCOMP_SET_MODE_FILTER")?;
+    Ok(())
 }
 
 /// `struct sock_fprog`

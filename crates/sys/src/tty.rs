@@ -77,15 +77,6 @@ impl Raw {
         rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "tcsetattr")?;
         Ok(Self { terminal, before })
     }
-
-    /// As entering raw mode, but output keeps its processing (LF becomes CR LF).
-    pub fn enter_input_only(terminal: impl AsFd) -> Result<Self> {
-        let guard = Self::enter(terminal)?;
-        let mut mode = rustix::termios::tcgetattr(&guard.terminal).call(|| "tcgetattr")?;
-        mode.output_modes = guard.before.output_modes;
-        rustix::termios::tcsetattr(&guard.terminal, OptionalActions::Now, &mode).call(|| "tcsetattr")?;
-        Ok(guard)
-    }
 }
 
 impl Drop for Raw {

@@ -75,16 +75,6 @@ pub fn set(path: impl AsRef<Path>, attribute: impl AsRef<OsStr>, value: &[u8]) -
         .call(|| describe("setxattr", path, attribute))
 }
 
-/// Removes an attribute and says whether it was there.
-pub fn remove(path: impl AsRef<Path>, attribute: impl AsRef<OsStr>) -> Result<bool> {
-    let (path, attribute) = (path.as_ref(), attribute.as_ref());
-    match kernel::lremovexattr(path, attribute) {
-        Ok(()) => Ok(true),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
-        Err(error) => Err(error).call(|| describe("removexattr", path, attribute)),
-    }
-}
-
 /// [`get`] of `name` beside a directory.
 pub fn get_at(
     dir: impl AsFd,
@@ -107,22 +97,6 @@ pub fn set_at(
     value: &[u8],
 ) -> Result<()> {
     set(beside(dir, name), attribute, value)
-}
-
-/// [`remove`] of `name` beside a directory.
-pub fn remove_at(dir: impl AsFd, name: impl AsRef<Path>, attribute: impl AsRef<OsStr>) -> Result<bool> {
-    remove(beside(dir, name), attribute)
-}
-
-/// The attribute of an open file; not for `O_PATH` handles.
-pub fn fget(file: impl AsFd, attribute: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>> {
-    let attribute = attribute.as_ref();
-    let mut value = Vec::with_capacity(VALUE_BYTES_MAX);
-    match kernel::fgetxattr(file.as_fd(), attribute, kernel_buffer(&mut value)) {
-        Ok(_) => Ok(Some(value)),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(error) => Err(error).call(|| describe("fgetxattr", place(&file, "").as_ref(), attribute)),
-    }
 }
 
 /// Sets an attribute of an open file; not for `O_PATH` handles.

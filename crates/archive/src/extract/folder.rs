@@ -61,11 +61,19 @@ impl<'a> Folders<'a> {
         self.other = None;
     }
 
+    /// To be called when the root itself has changed.
+    pub(super) fn forget_all(&mut self) {
+        (self.current, self.other) = (None, None);
+    }
+
     fn open_or_make(&self, path: &Path) -> Result<Folder> {
         match (self.open(path), path.parent(), path.file_name()) {
             (Err(error), Some(parent), Some(name)) if error.kind() == Kind::NotFound => {
                 let above = self.open_or_make(parent)?;
                 fs::mkdir_at(&above.handle, name, 0o755)?;
+                if above.inherits_group {
+                    fs::chown_at(&above.handle, name, 0, 0)?;
+                }
                 fs::chmod_at(&above.handle, name, 0o755)?;
                 self.open(path)
             }

@@ -169,9 +169,32 @@ fn base_64(text: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// The key of an extended attribute's record.
-pub(super) fn xattr_key(name: &OsStr) -> Vec<u8> {
-    [XATTR, name.as_bytes()].concat()
+/// The record of an extended attribute: star's form, or libarchive's where the name has what would end a key.
+pub(super) fn xattr(name: &OsStr, value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let name = name.as_bytes();
+    if !name.iter().any(|byte| matches!(byte, b'=' | 0)) {
+        return ([XATTR, name].concat(), value.to_vec());
+    }
+    ([XATTR_LIBARCHIVE, &percent_encoded(name)].concat(), base_64_of(value))
+}
+
+fn percent_encoded(text: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'=');
+    let encode = |byte: &u8| if is_plain(*byte) { vec![*byte] } else { format!("%{byte:02X}").into_bytes() };
+    text.iter().flat_map(encode).collect()
+}
+
+/// Without padding, as libarchive writes it.
+fn base_64_of(value: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Vec::with_capacity(value.len().div_ceil(3) * 4);
+    for group in value.chunks(3) {
+        let bytes = [group[0], group.get(1).copied().unwrap_or(0), group.get(2).copied().unwrap_or(0)];
+        let bits = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+        let digits = [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift & 63) as usize]);
+        text.extend_from_slice(&digits[..=group.len()]);
+    }
+    text
 }
 
 /// `12.034`: without trailing zeros, and without a fraction if there is none.
@@ -270,6 +293,14 @@ mod tests {
         for text in ["", ".5", "1.x", "1.-5", "99999999999999999999"] {
             assert!(time(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn base_64_is_read_as_written() {
+        for value in [&b""[..], b"f", b"fo", b"foo", b"foob", b"\xff\xfe\xfd\0"] {
+            assert_eq!(base_64(&base_64_of(value)).unwrap(), value);
+        }
+        assert_eq!(base_64_of(b"foob"), b"Zm9vYg");
     }
 
     #[test]

@@ -113,13 +113,15 @@ struct Lines<'a, R> {
 
 impl<R: Read> Lines<'_, R> {
     fn integer(&mut self) -> Result<i64> {
+        // Each byte is looked at once: a number may be a megabyte of zeros.
+        let mut searched = self.used;
         loop {
-            let rest = &self.text[self.used..];
-            if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
-                let value = pax::integer(&rest[..length]);
-                self.used += length + 1;
+            if let Some(length) = self.text[searched..].iter().position(|byte| *byte == b'\n') {
+                let value = pax::integer(&self.text[self.used..searched + length]);
+                self.used = searched + length + 1;
                 return value;
             }
+            searched = self.text.len();
             self.read_block()?;
         }
     }
@@ -188,6 +190,16 @@ mod tests {
         assert_eq!(map.next(1), Some(1..2));
         assert_eq!(map.next(2), Some(6..8));
         assert_eq!(map.next(8), None);
+    }
+
+    #[test]
+    fn numbers_may_begin_with_zeros_over_many_blocks() {
+        let mut text = [&[b'0'; 2000], &b"1\n7\n"[..], &[b'0'; 600], b"2\n"].concat();
+        text.resize(text.len().next_multiple_of(BLOCK_BYTES), 0);
+        text.extend(b"content");
+        let mut content = &text[..];
+        assert_eq!(pairs_in_content(&mut content).unwrap(), [(7, 2)]);
+        assert_eq!(content, b"content");
     }
 
     #[test]

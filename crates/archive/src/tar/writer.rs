@@ -120,7 +120,8 @@ fn records(header: &Header, name: &[u8]) -> Result<Records> {
     }
     add_times(header, &mut add);
     for (attribute, value) in &header.xattrs {
-        add(&pax::xattr_key(attribute), value.clone());
+        let (key, value) = pax::xattr(attribute, value);
+        add(&key, value);
     }
     Ok(records)
 }

@@ -1,7 +1,7 @@
 //! From the limits of a specification to the files to write: pure, for cgroup v1, hybrid and v2.
 //!
-//! A controller that this machine lacks is an error only if one of its limits was asked for.
-//! Limits that the kernel has given up (kernel memory) are ignored, as runc does.
+//! A controller that this machine lacks is an error only if one of its limits was asked for; so is a limit that the
+//! cgroup version lacks. Limits that the kernel has given up (kernel memory) are ignored, as runc does.
 
 use fault::{Error, Result};
 use oci::runtime::{
@@ -36,6 +36,7 @@ pub enum Place {
 
 /// The plan for a new cgroup.
 pub fn plan(resources: &Resources, layout: &Layout) -> Result<Plan> {
+    refuse_unsupported(resources)?;
     let mut planner = Planner { layout, plan: Plan::default() };
     planner.devices(&resources.devices)?;
     if let Some(memory) = &resources.memory {
@@ -56,6 +57,30 @@ pub fn plan(resources: &Resources, layout: &Layout) -> Result<Plan> {
     planner.rdma(resources)?;
     planner.unified(resources)?;
     Ok(planner.plan)
+}
+
+/// What the specification has and no cgroup of ours gets.
+fn refuse_unsupported(resources: &Resources) -> Result<()> {
+    let memory = resources.memory.as_ref();
+    let has_leaf_weight = resources.block_io.as_ref().is_some_and(|block_io| {
+        block_io.leaf_weight.is_some()
+            || block_io.weight_device.iter().any(|device| device.leaf_weight.is_some())
+    });
+    refuse(&[
+        (
+            memory.and_then(|memory| memory.check_before_update) == Some(true),
+            "resources.memory.checkBeforeUpdate",
+        ),
+        (memory.and_then(|memory| memory.use_hierarchy) == Some(false), "resources.memory.useHierarchy off"),
+        (has_leaf_weight, "resources.blockIO.leafWeight"),
+    ])
+}
+
+fn refuse(limits: &[(bool, &str)]) -> Result<()> {
+    match limits.iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, limit)) => Err(Error::unsupported(limit)),
+        None => Ok(()),
+    }
 }
 
 /// Devices, the file of v1, the key of v2.
@@ -149,6 +174,11 @@ impl Planner<'_> {
     }
 
     fn memory_v2(&mut self, memory: &Memory) -> Result<()> {
+        refuse(&[
+            (memory.swappiness.is_some(), "resources.memory.swappiness with cgroup v2"),
+            (memory.disable_oom_killer == Some(true), "resources.memory.disableOOMKiller with cgroup v2"),
+            (memory.kernel_tcp.is_some_and(|limit| limit != 0), "resources.memory.kernelTCP with cgroup v2"),
+        ])?;
         if let Some(swap) = swap_alone(memory)? {
             self.write(Place::V2, "memory.swap.max", number_or_max(swap));
         }
@@ -173,6 +203,7 @@ impl Planner<'_> {
         }
         let place = self.place("cpu", "cpu", "CPU limit")?;
         if place == Place::V2 {
+            refuse(&[(is_realtime, "resources.cpu.realtimeRuntime and realtimePeriod with cgroup v2")])?;
             self.cpu_v2(cpu, shares, quota, period);
             return Ok(());
         }
@@ -271,6 +302,9 @@ impl Planner<'_> {
 
     fn hugepages(&mut self, limits: &[HugepageLimit]) -> Result<()> {
         for HugepageLimit { page_size, limit } in limits {
+            if !page_size.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+                return Err(Error::invalid(format!("invalid hugepage size {page_size:?}")));
+            }
             let place = self.place("hugetlb", "hugetlb", "hugepage limit")?;
             let suffix = if place == Place::V2 { "max" } else { "limit_in_bytes" };
             self.write(place, &format!("hugetlb.{page_size}.{suffix}"), limit);
@@ -450,24 +484,12 @@ mod tests {
 
     #[test]
     fn hybrid_takes_each_controller_where_it_is() {
-        let mut layout = v1(&["devices", "memory", "cpu", "cpuset", "pids", "blkio"]);
-        layout.v2 = unified(&["hugetlb"]);
-        insta::assert_snapshot!(check(&layout), @r"
-        devices/devices.deny = a *:* rwm
-        devices/devices.allow = c 1:3 rwm
-        memory/memory.limit_in_bytes = 104857600
-        memory/memory.memsw.limit_in_bytes = 209715200
-        memory/memory.soft_limit_in_bytes = 1048576
-        cpu/cpu.shares = 512
-        cpu/cpu.cfs_period_us = 100000
-        cpu/cpu.cfs_quota_us = 50000
-        cpuset/cpuset.cpus = 0-1
-        cpuset/cpuset.mems = 0
-        pids/pids.max = 100
-        blkio/blkio.weight = 500
-        blkio/blkio.throttle.read_bps_device = 8:0 1000
-        unified/hugetlb.2MB.max = 4194304
-        ");
+        let v1_has = ["devices", "memory", "cpu", "cpuset", "pids", "blkio"];
+        let hybrid = Layout { v2: unified(&["hugetlb"]), ..v1(&v1_has) };
+        let all_v1 = v1(&[&v1_has[..], &["hugetlb"]].concat());
+        let elsewhere =
+            check(&all_v1).replace("hugetlb/hugetlb.2MB.limit_in_bytes", "unified/hugetlb.2MB.max");
+        assert_eq!(check(&hybrid), elsewhere);
     }
 
     #[test]
@@ -500,6 +522,39 @@ mod tests {
             error.to_string(),
             r#"cannot set pids limit: the cgroup controller "pids" is not available"#
         );
+    }
+
+    #[test]
+    fn what_is_not_written_is_refused() {
+        let check = |json: &str, layout: &Layout, field: &str| {
+            let message = plan(&serde_json::from_str(json).unwrap(), layout).unwrap_err().to_string();
+            assert_eq!(message, format!("not supported: resources.{field}"));
+        };
+        let all_v1 = v1(&["memory", "cpu", "blkio"]);
+        check(r#"{"memory":{"checkBeforeUpdate":true}}"#, &all_v1, "memory.checkBeforeUpdate");
+        check(r#"{"memory":{"useHierarchy":false}}"#, &all_v1, "memory.useHierarchy off");
+        check(r#"{"blockIO":{"leafWeight":10}}"#, &all_v1, "blockIO.leafWeight");
+        let device = r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"leafWeight":10}]}}"#;
+        check(device, &all_v1, "blockIO.leafWeight");
+
+        let v2 = Layout { v1: Vec::new(), v2: unified(&["memory", "cpu"]) };
+        check(r#"{"memory":{"swappiness":10}}"#, &v2, "memory.swappiness with cgroup v2");
+        check(r#"{"memory":{"disableOOMKiller":true}}"#, &v2, "memory.disableOOMKiller with cgroup v2");
+        check(r#"{"memory":{"kernelTCP":1000}}"#, &v2, "memory.kernelTCP with cgroup v2");
+        let realtime = "cpu.realtimeRuntime and realtimePeriod with cgroup v2";
+        check(r#"{"cpu":{"realtimeRuntime":10}}"#, &v2, realtime);
+    }
+
+    #[test]
+    fn files_are_named_by_names_only() {
+        let message = |json: &str| {
+            let layout = Layout { v1: Vec::new(), v2: unified(&["hugetlb"]) };
+            plan(&serde_json::from_str(json).unwrap(), &layout).unwrap_err().to_string()
+        };
+        let unified = message(r#"{"unified":{"../memory.max":"1"}}"#);
+        assert_eq!(unified, r#"unified resource "../memory.max" must be a file name (no slashes)"#);
+        let page_size = message(r#"{"hugepageLimits":[{"pageSize":"/../../x","limit":1}]}"#);
+        assert_eq!(page_size, r#"invalid hugepage size "/../../x""#);
     }
 
     #[test]

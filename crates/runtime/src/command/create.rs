@@ -193,7 +193,7 @@ pub(super) fn read_spec(bundle: &Path) -> Result<Spec> {
         }
         result => result?,
     };
-    let spec: Spec = serde_json::from_slice(&text)
+    let spec: Spec = oci::runtime::read(&text)
         .map_err(|error| Error::invalid(format!("reading {}", path.display())).with_source(error))?;
     if !spec.version.starts_with("1.") {
         return Err(Error::invalid(format!("unsupported ociVersion {:?}", spec.version)));
@@ -201,7 +201,8 @@ pub(super) fn read_spec(bundle: &Path) -> Result<Spec> {
     Ok(spec)
 }
 
-const SPEC_BYTES_MAX: u64 = 16 << 20;
+/// Thousands of mounts and variables fit.
+pub(super) const SPEC_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) fn start(global: &Global, mut args: Args) -> Result<ExitCode> {
     let container = Container::load(&global.root, &args.only_id()?)?;

@@ -10,6 +10,7 @@ use runtime::exec::ExecLaunch;
 
 use super::args::{Args, Global, Word, missing_id};
 use super::container::Container;
+use super::create::SPEC_BYTES_MAX;
 use super::foreground;
 
 #[derive(Debug, Default)]
@@ -140,8 +141,8 @@ fn wanted(flags: &Flags, container: &Container) -> Result<Process> {
 }
 
 fn read_process(path: &Path) -> Result<Process> {
-    let text = sys::fs::read(path)?;
-    serde_json::from_slice(&text)
+    let text = sys::fs::read_bounded(path, SPEC_BYTES_MAX)?;
+    oci::runtime::read(&text)
         .map_err(|error| Error::invalid(format!("reading {}", path.display())).with_source(error))
 }
 

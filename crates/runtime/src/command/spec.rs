@@ -53,12 +53,7 @@ pub(super) fn example() -> Spec {
                 "TERM=xterm".to_owned(),
             ],
             cwd: "/".into(),
-            capabilities: Some(Capabilities {
-                bounding: capabilities.clone(),
-                effective: capabilities.clone(),
-                permitted: capabilities,
-                ..Capabilities::default()
-            }),
+            capabilities: Some(Capabilities::bounded_by(capabilities)),
             rlimits: vec![Rlimit { kind: "RLIMIT_NOFILE".to_owned(), soft: 1024, hard: 1024 }],
             no_new_privileges: true,
             ..Process::default()
@@ -85,7 +80,7 @@ fn linux() -> Linux {
             devices: vec![DeviceRule { access: "rwm".to_owned(), ..DeviceRule::default() }],
             ..Resources::default()
         }),
-        namespaces: kinds.map(|kind| Namespace { kind, path: PathBuf::new() }).into(),
+        namespaces: kinds.map(Namespace::from).into(),
         masked_paths: defaults::masked_paths(),
         readonly_paths: defaults::readonly_paths(),
         ..Linux::default()

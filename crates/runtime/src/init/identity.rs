@@ -51,7 +51,7 @@ impl Identity {
             },
             ambient: bits(&named.ambient)?,
             last_capability,
-            limits: process.rlimits.iter().map(limit).collect::<Result<_>>()?,
+            limits: limits(&process.rlimits)?,
             no_new_privileges: process.no_new_privileges,
             oom_score_adj: process.oom_score_adj,
             filter: filter.map(Filter::new),
@@ -127,6 +127,16 @@ impl Filter {
 /// The filter of a specification, compiled.
 pub(super) fn compile(seccomp: Option<&Seccomp>) -> Result<Option<Program>> {
     seccomp.map(crate::seccomp::compile).transpose()
+}
+
+/// Twice the same kind is an error (config.md, "rlimits").
+fn limits(wanted: &[runtime::Rlimit]) -> Result<Vec<(u32, u64, u64)>> {
+    for (place, limit) in wanted.iter().enumerate() {
+        if wanted[..place].iter().any(|before| before.kind == limit.kind) {
+            return Err(Error::invalid(format!("rlimit {} is given twice", limit.kind)));
+        }
+    }
+    wanted.iter().map(limit).collect()
 }
 
 fn limit(limit: &runtime::Rlimit) -> Result<(u32, u64, u64)> {
@@ -207,6 +217,16 @@ mod tests {
         assert_eq!(bits("CAP_CHOWN", 40).unwrap(), 1);
         assert_eq!(bits("CAP_BPF", 37).unwrap(), 0);
         assert!(bits("CHOWN", 40).is_err());
+    }
+
+    #[test]
+    fn limits_are_known_and_given_once() {
+        let limit = |kind: &str| runtime::Rlimit { kind: kind.to_owned(), soft: 1, hard: 2 };
+        assert_eq!(limits(&[limit("RLIMIT_CORE")]).unwrap(), [(4, 1, 2)]);
+        let message = |wanted: &[runtime::Rlimit]| limits(wanted).unwrap_err().to_string();
+        assert_eq!(message(&[limit("RLIMIT_MIND")]), "invalid rlimit type: RLIMIT_MIND");
+        let twice = [limit("RLIMIT_CORE"), limit("RLIMIT_CPU"), limit("RLIMIT_CORE")];
+        assert_eq!(message(&twice), "rlimit RLIMIT_CORE is given twice");
     }
 
     #[test]

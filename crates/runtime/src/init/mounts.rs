@@ -3,6 +3,7 @@
 //! Runs in the container's new mount namespace, still with the host's root as `/`, so that sources of the host are
 //! named by plain paths and places of the container only beneath the open root.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -28,11 +29,30 @@ pub(super) fn attach_root(rootfs: &Rootfs<'_>) -> Result<OwnedFd> {
     Ok(root)
 }
 
+/// The sources that go on exchanging mounts with the host, by their index: cloned before [`attach_root`] ends that.
+pub(super) fn shared_sources(plan: &Plan<'_>) -> Result<BTreeMap<usize, OwnedFd>> {
+    let is_shared =
+        |mount: &MountPlan<'_>| mount.options.propagation.iter().any(|(how, _)| *how == Propagation::Shared);
+    let mut clones = BTreeMap::new();
+    for (index, mount) in plan.mounts.iter().enumerate().filter(|(_, mount)| is_shared(mount)) {
+        if let Source::Host(path) = &mount.source {
+            let clone = mount::bind(host(), path, mount.options.recursive).doing(|| describe(mount))?;
+            clones.insert(index, clone);
+        }
+    }
+    Ok(clones)
+}
+
 /// Attaches all mounts in their order; then makes read-only what had to wait.
-pub(super) fn attach_all(plan: &Plan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<()> {
+pub(super) fn attach_all(
+    plan: &Plan<'_>,
+    root: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+    mut shared: BTreeMap<usize, OwnedFd>,
+) -> Result<()> {
     let mut late = Vec::new();
-    for mount in &plan.mounts {
-        let attached = attach(plan, mount, root, cgroup).doing(|| describe(mount))?;
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        let attached = attach(plan, mount, root, cgroup, shared.remove(&index)).doing(|| describe(mount))?;
         if mount.read_only_late && mount.options.attributes.set.contains(Attributes::READ_ONLY) {
             late.push(attached);
         }
@@ -47,12 +67,19 @@ fn describe(mount: &MountPlan<'_>) -> String {
     format!("error mounting {:?} to rootfs at {:?}", mount.origin, mount.destination)
 }
 
-fn attach(plan: &Plan<'_>, mount: &MountPlan<'_>, root: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<OwnedFd> {
-    let tree = match &mount.source {
-        Source::Given(fd) => fd.try_clone_to_owned().call(|| "dup")?,
-        Source::Host(path) => mount::bind(host(), path, mount.options.recursive)?,
-        Source::Cgroup => return attach_cgroup(plan, mount, root, cgroup),
-        Source::FileSystem { kind, source } => {
+fn attach(
+    plan: &Plan<'_>,
+    mount: &MountPlan<'_>,
+    root: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+    shared: Option<OwnedFd>,
+) -> Result<OwnedFd> {
+    let tree = match (&mount.source, shared) {
+        (_, Some(shared)) => shared,
+        (Source::Given(fd), None) => fd.try_clone_to_owned().call(|| "dup")?,
+        (Source::Host(path), None) => mount::bind(host(), path, mount.options.recursive)?,
+        (Source::Cgroup, None) => return attach_cgroup(plan, mount, root, cgroup),
+        (Source::FileSystem { kind, source }, None) => {
             let fs = new_filesystem(kind, source, &mount.options, mount.read_only_late)?;
             if mount.options.copy_up {
                 super::copy_up::copy_up(root, mount.destination, fs.as_fd())?;

@@ -34,6 +34,21 @@ impl AttributeChange {
     }
 }
 
+impl Options {
+    /// Fitted to what is mounted. A new file system has nothing beneath, and a clone has its settings already: what only
+    /// a new one could take is refused.
+    pub(super) fn for_source(mut self, is_new: bool) -> Result<Self> {
+        if is_new {
+            self.attributes.apply(std::mem::take(&mut self.attributes_beneath));
+        } else if let Some((name, _)) = self.filesystem.first() {
+            return Err(Error::unsupported(format!("mount option {name:?} of a mount that is not new")));
+        } else if self.copy_up {
+            return Err(Error::unsupported("mount option \"tmpcopyup\" of a mount that is not new"));
+        }
+        Ok(self)
+    }
+}
+
 pub(super) fn parse(texts: &[String]) -> Result<Options> {
     let mut options = Options::default();
     for text in texts {
@@ -140,6 +155,27 @@ mod tests {
         let options = parsed("rbind,rro,rnosuid");
         assert_eq!(options.attributes, AttributeChange::default());
         assert_eq!(options.attributes_beneath.set, Attributes::READ_ONLY | Attributes::NO_SUID);
+    }
+
+    #[test]
+    fn a_new_file_system_has_nothing_beneath() {
+        let options = parsed("nosuid,rro,rnoexec,size=1").for_source(true).unwrap();
+        assert_eq!(options.attributes.set, Attributes::READ_ONLY | Attributes::NO_SUID | Attributes::NO_EXEC);
+        assert_eq!(options.attributes_beneath, AttributeChange::default());
+    }
+
+    #[test]
+    fn what_only_a_new_file_system_takes_is_refused_elsewhere() {
+        let message = |text| parsed(text).for_source(false).unwrap_err().to_string();
+        assert_eq!(
+            message("rbind,size=64k"),
+            r#"not supported: mount option "size" of a mount that is not new"#
+        );
+        assert_eq!(
+            message("bind,tmpcopyup"),
+            r#"not supported: mount option "tmpcopyup" of a mount that is not new"#
+        );
+        assert!(parsed("rbind,rprivate,rro,nosuid").for_source(false).is_ok());
     }
 
     #[test]

@@ -13,7 +13,9 @@ use sys::namespace::Kinds;
 
 use super::identity::{self, Identity};
 use super::options::{self, Options};
+use super::unsupported::{refuse_container, refuse_process};
 use super::{Launch, Rootfs};
+use crate::defaults::DEVICES;
 use crate::seccomp::Program;
 
 /// A container's start.
@@ -86,7 +88,7 @@ impl<'a> Plan<'a> {
         let spec = launch.spec;
         let linux = spec.linux.as_ref().ok_or_else(|| Error::invalid("the spec has no `linux` part"))?;
         let process = spec.process.as_ref().ok_or_else(|| Error::invalid("the spec has no `process`"))?;
-        refuse_unsupported(linux, process)?;
+        refuse_container(linux)?;
         let (new, joined) = namespaces(linux, launch.netns)?;
         let mounts = mounts(launch)?;
         let fills_dev = !mounts.iter().any(|mount| is_host_dev(mount));
@@ -133,6 +135,7 @@ impl<'a> Plan<'a> {
 
 impl ProcessPlan {
     pub(super) fn new(process: &runtime::Process, filter: Option<&Program>) -> Result<Self> {
+        refuse_process(process)?;
         if process.args.is_empty() {
             return Err(Error::invalid("args must not be empty"));
         }
@@ -154,28 +157,6 @@ fn strings(texts: &[String]) -> Result<Vec<CString>> {
         CString::new(text.as_str()).map_err(|_| Error::invalid(format!("{text:?} holds a NUL byte")))
     };
     texts.iter().map(string).collect()
-}
-
-/// What the specification has and this build has not: refused instead of ignored.
-fn refuse_unsupported(linux: &Linux, process: &runtime::Process) -> Result<()> {
-    let refused = [
-        (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (linux.personality.is_some(), "linux.personality"),
-        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
-        (!linux.mount_label.is_empty(), "linux.mountLabel"),
-        (!process.apparmor_profile.is_empty(), "process.apparmorProfile"),
-        (!process.selinux_label.is_empty(), "process.selinuxLabel"),
-        (process.scheduler.is_some(), "process.scheduler"),
-        (process.io_priority.is_some(), "process.ioPriority"),
-        (
-            linux.seccomp.as_ref().is_some_and(|s| !s.listener_path.as_os_str().is_empty()),
-            "seccomp.listenerPath",
-        ),
-    ];
-    match refused.iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, what)) => Err(Error::unsupported(what)),
-        None => Ok(()),
-    }
 }
 
 /// Those to make and those to join.
@@ -272,6 +253,7 @@ fn mount_plan<'a>(
             Source::FileSystem { kind: &mount.kind, source }
         }
     };
+    let options = options.for_source(matches!(source, Source::FileSystem { .. }))?;
     let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
     let is_dev = mount.destination == Path::new("/dev") && !options.bind;
     Ok(MountPlan {
@@ -299,7 +281,7 @@ fn devices(wanted: &[Device], fills_dev: bool) -> Result<Vec<DevicePlan<'_>>> {
         return Ok(Vec::new());
     }
     let mut plans: Vec<_> = wanted.iter().map(device).collect::<Result<_>>()?;
-    for (path, number) in DEFAULT_DEVICES {
+    for (path, number) in DEVICES {
         let path = Path::new(path);
         if !plans.iter().any(|plan| plan.path == path) {
             plans.push(DevicePlan {
@@ -313,15 +295,6 @@ fn devices(wanted: &[Device], fills_dev: bool) -> Result<Vec<DevicePlan<'_>>> {
     }
     Ok(plans)
 }
-
-const DEFAULT_DEVICES: &[(&str, (u32, u32))] = &[
-    ("/dev/null", (1, 3)),
-    ("/dev/zero", (1, 5)),
-    ("/dev/full", (1, 7)),
-    ("/dev/random", (1, 8)),
-    ("/dev/urandom", (1, 9)),
-    ("/dev/tty", (5, 0)),
-];
 
 fn device(device: &Device) -> Result<DevicePlan<'_>> {
     let kind = match device.kind.as_str() {
@@ -443,7 +416,7 @@ mod tests {
         let wanted =
             [Device { path: "/dev/null".into(), kind: "c".into(), major: 9, minor: 9, ..Device::default() }];
         let plans = devices(&wanted, true).unwrap();
-        assert_eq!(plans.len(), DEFAULT_DEVICES.len());
+        assert_eq!(plans.len(), DEVICES.len());
         assert_eq!(plans[0].number, (9, 9));
     }
 

@@ -1,5 +1,6 @@
 //! The parent's side of a start: what is made before the child, done for it, and taken away if it fails.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -63,7 +64,8 @@ fn clone_and_watch(
     let child = fork(&joined, &args, |channel| {
         let terminal = console.map(|console| console.pty.terminal.as_fd());
         let gate = plan.gate.map(open_gate).transpose()?;
-        become_container(Container { plan, cgroup, channel, terminal, gate, root: None }, launch.stdio)
+        let (root, shared) = (None, BTreeMap::new());
+        become_container(Container { plan, cgroup, channel, terminal, gate, root, shared }, launch.stdio)
     })?;
     child
         .watch(|pid| act_for_child(plan, pid), plan.gate.is_some())

@@ -1,5 +1,6 @@
 //! The steps of a container's first process from its clone to its program.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read;
@@ -28,6 +29,8 @@ pub(super) struct Container<'a> {
     pub(super) gate: Option<File>,
     /// The new root's mount, from the step "rootfs" on.
     pub(super) root: Option<OwnedFd>,
+    /// Sources that stay shared with the host, from the step "rootfs" to the step "mounts".
+    pub(super) shared: BTreeMap<usize, OwnedFd>,
 }
 
 impl Container<'_> {
@@ -126,12 +129,14 @@ fn set_names(container: &mut Container<'_>) -> Result<()> {
 }
 
 fn attach_root(container: &mut Container<'_>) -> Result<()> {
+    container.shared = mounts::shared_sources(container.plan)?;
     container.root = Some(mounts::attach_root(container.plan.rootfs)?);
     Ok(())
 }
 
 fn attach_mounts(container: &mut Container<'_>) -> Result<()> {
-    mounts::attach_all(container.plan, container.root()?, container.cgroup)
+    let shared = std::mem::take(&mut container.shared);
+    mounts::attach_all(container.plan, container.root()?, container.cgroup, shared)
 }
 
 fn make_devices(container: &mut Container<'_>) -> Result<()> {

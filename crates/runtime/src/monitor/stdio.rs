@@ -123,12 +123,22 @@ impl Output {
         }
     }
 
+    /// At least the bytes that are written and not read yet.
+    pub(super) fn held(&self) -> u64 {
+        let told = sys::poll::bytes_waiting(&self.file).unwrap_or(0);
+        // A terminal tells only of the part that its line discipline has taken over.
+        if self.is_console { told.max(CONSOLE_HOLDS_MAX) } else { told }
+    }
+
     /// A terminal without users reports a hang-up all the time, so that it is watched for changes.
     pub(super) fn settle(&mut self, poll: &Poll, wants: bool) -> Result<()> {
         let interest = Interest { edge: self.is_console, ..Interest::READ };
         self.watch.want(poll, &self.file, wants.then_some(interest))
     }
 }
+
+/// TTYB_DEFAULT_MEM_LIMIT of the kernel (640 KiB), and the line discipline's page.
+const CONSOLE_HOLDS_MAX: u64 = 644 << 10;
 
 /// The writing end of a stdin, with what the process did not take yet.
 #[derive(Debug)]

@@ -189,20 +189,20 @@ impl Task {
         }
     }
 
-    /// Reads an output once and passes it on; says whether there may be more.
-    fn pump(&mut self, stream: Stream, poll: &Poll, buffer: &mut [u8]) -> (bool, Result<()>) {
+    /// Reads an output once and passes it on; says how many bytes that were.
+    fn pump(&mut self, stream: Stream, poll: &Poll, buffer: &mut [u8]) -> (usize, Result<()>) {
         let Some(place) = self.outputs.iter().position(|output| output.stream == stream) else {
-            return (false, Ok(()));
+            return (0, Ok(()));
         };
         match self.outputs[place].read(buffer) {
             Taken::Bytes(len) => {
                 self.had_burst |= len > BURST;
-                (true, self.pass_on(stream, &buffer[..len]))
+                (len, self.pass_on(stream, &buffer[..len]))
             }
-            Taken::Nothing => (false, Ok(())),
+            Taken::Nothing => (0, Ok(())),
             Taken::End => {
                 let forgotten = self.outputs.remove(place).settle(poll, false);
-                (false, forgotten.and(self.finish_log(stream)))
+                (0, forgotten.and(self.finish_log(stream)))
             }
         }
     }
@@ -257,16 +257,15 @@ impl Task {
     }
 
     /// The process has ended: passes on what it wrote, and lets clients go that have it all. Only what is in the pipes
-    /// now is read, because a foreign process may keep the other end open for ever.
+    /// now is read, because a foreign process may keep the other end open for ever, and write as fast as we read.
     pub(super) fn drain(&mut self, poll: &Poll, buffer: &mut [u8]) -> Result<()> {
         let mut result = Ok(());
         for stream in [Stream::Stdout, Stream::Stderr] {
-            loop {
-                let (has_more, passed) = self.pump(stream, poll, buffer);
+            let mut left = self.outputs.iter().find(|output| output.stream == stream).map_or(0, Output::held);
+            while left > 0 {
+                let (taken, passed) = self.pump(stream, poll, buffer);
                 result = result.and(passed);
-                if !has_more {
-                    break;
-                }
+                left = if taken == 0 { 0 } else { left.saturating_sub(taken as u64) };
             }
             result = result.and(self.finish_log(stream));
         }

@@ -104,6 +104,10 @@ impl Inbox {
             // Most often a frame ends the bytes; the room of a big one is given back.
             self.bytes = Vec::new();
             self.start = 0;
+        } else if self.start >= self.bytes.len() / 2 {
+            // A peer that never pauses between two frames leaves always some of the next one behind.
+            self.bytes.drain(..self.start);
+            self.start = 0;
         }
     }
 }
@@ -261,6 +265,21 @@ mod tests {
             .collect();
         assert_eq!(counts, [0, 1, 0]);
         assert!(inbox.next_frame().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_peer_that_never_pauses_takes_no_more_memory() {
+        let mut outbox = Outbox::default();
+        outbox.push(&"x".repeat(1000), Fds::default()).unwrap();
+        let frame = bytes_of(&mut outbox);
+        let mut inbox = Inbox::default();
+        inbox.push(&frame[..10], []);
+        for _ in 0..10_000 {
+            inbox.push(&frame[10..], []);
+            inbox.push(&frame[..10], []);
+            assert!(inbox.next_frame().unwrap().is_some() && inbox.next_frame().unwrap().is_none());
+        }
+        assert!(inbox.bytes.capacity() < 16 * frame.len(), "{} bytes", inbox.bytes.capacity());
     }
 
     #[test]

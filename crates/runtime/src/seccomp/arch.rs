@@ -6,14 +6,14 @@ use syscalls::{aarch64, arm, x86, x86_64};
 
 /// What one processor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(super) enum Family {
     X86,
     Arm,
 }
 
 impl Family {
     /// The family that this program was compiled for.
-    pub const NATIVE: Self = if cfg!(target_arch = "aarch64") { Self::Arm } else { Self::X86 };
+    pub(super) const NATIVE: Self = if cfg!(target_arch = "aarch64") { Self::Arm } else { Self::X86 };
 
     pub(super) fn native_arch(self) -> Arch {
         match self {

@@ -6,6 +6,7 @@ use fault::{Error, Result};
 use oci::runtime::{Seccomp, SeccompAction, SeccompArg};
 
 use super::arch::{Arch, Family};
+use super::{INSTRUCTIONS_MAX, too_large};
 
 /// What the kernel shall do, as its SECCOMP_RET_* value.
 pub(super) type Action = u32;
@@ -130,6 +131,7 @@ fn wants_enosys(seccomp: &Seccomp) -> bool {
 /// The verdicts of all calls that the profile names on this architecture.
 fn verdicts(seccomp: &Seccomp, arch: Arch, default: Action) -> Result<BTreeMap<u32, Verdict>> {
     let mut verdicts = BTreeMap::new();
+    let mut count = 0;
     for call in &seccomp.syscalls {
         let action = action(call.action, call.errno_ret)?;
         for number in call.names.iter().filter_map(|name| arch.number(name)) {
@@ -137,10 +139,17 @@ fn verdicts(seccomp: &Seccomp, arch: Arch, default: Action) -> Result<BTreeMap<u
                 .entry(number)
                 .or_insert_with(|| Verdict::Depends { rules: Vec::new(), otherwise: default });
             let Verdict::Depends { rules, .. } = verdict else { continue };
-            match alternatives(&call.args) {
-                none if none.is_empty() => *verdict = Verdict::Always(action),
-                some => rules.extend(some.into_iter().map(|conditions| Rule { conditions, action })),
+            let alternatives = alternatives(&call.args);
+            if alternatives.is_empty() {
+                *verdict = Verdict::Always(action);
+                continue;
             }
+            // Names times arguments; each takes an instruction at least.
+            count += alternatives.len();
+            if count > INSTRUCTIONS_MAX {
+                return Err(too_large(count));
+            }
+            rules.extend(alternatives.into_iter().map(|conditions| Rule { conditions, action }));
         }
     }
     Ok(verdicts)

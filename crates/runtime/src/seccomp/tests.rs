@@ -95,6 +95,14 @@ fn what_cannot_be_compiled_is_refused() {
 }
 
 #[test]
+fn a_profile_that_multiplies_itself_is_refused_early() {
+    let equal = |value| SeccompArg { index: 0, value, value_two: 0, op: SeccompOperator::EqualTo };
+    let rule = rule(&["read"; 10_000], SeccompAction::Allow, (0..10_000).map(equal).collect());
+    let message = compile(&profile(vec![rule], &[])).unwrap_err().to_string();
+    assert_eq!(message, "seccomp profile too large: 10000 instructions, 4096 fit");
+}
+
+#[test]
 fn the_default_profile_is_short_and_found_quickly() {
     let seccomp = crate::defaults::seccomp(&crate::defaults::capabilities());
     let program = compile_for(&seccomp, Family::X86).unwrap();

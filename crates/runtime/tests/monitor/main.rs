@@ -191,6 +191,28 @@ fn a_late_client_that_does_not_read_is_dropped() {
     assert_eq!(world.log().iter().map(|(_, text)| text.len()).sum::<usize>(), 4_000_000);
 }
 
+/// What an exec leaves behind in the container may go on writing to the exec's streams.
+#[test]
+fn a_writer_that_outlives_its_exec_holds_nobody_up() {
+    let world = World::new();
+    let mut monitor = world.monitor();
+    monitor.start(world.program(&["sleep", "1000"]), Fds::default());
+    let mut fds = Fds::default();
+    let (mut lazy, attachment) = Terminal::attach(&mut fds, false);
+    let request = Exec {
+        attach: Some(attachment),
+        ..exec(&world, "e1", "for i in 1 2 3 4; do dd if=/dev/zero bs=1M & done; true")
+    };
+    monitor.link.send(Request::Exec(Box::new(request)), fds);
+    assert!(matches!(monitor.link.event(), Event::ExecStarted { .. }));
+    let Event::ExecExited { exit, .. } = monitor.link.event() else { panic!("the exec has ended") };
+    assert_eq!(exit.code, 0);
+    let got = lazy.rest().len();
+    assert!(got < 4 << 20, "{got} bytes, and so much was held for a client that did not read");
+    signal(&mut monitor, 9);
+    assert_eq!(monitor.exited().code, 137);
+}
+
 #[test]
 fn a_client_behind_the_log_gets_what_is_not_in_it() {
     let (world, mut fds) = (World::new(), Fds::default());

@@ -74,7 +74,7 @@ impl World {
             NamespaceKind::Uts,
             NamespaceKind::Network,
         ];
-        let namespaces = kinds.map(|kind| Namespace { kind, path: PathBuf::new() }).to_vec();
+        let namespaces = kinds.map(Namespace::from).to_vec();
         let linux = Linux {
             cgroups_path: self.cgroup().path(),
             namespaces,
@@ -137,12 +137,7 @@ pub(crate) fn process(args: &[&str]) -> Process {
         args: args.iter().map(ToString::to_string).collect(),
         env: vec!["PATH=/bin".into()],
         cwd: "/".into(),
-        capabilities: Some(Capabilities {
-            bounding: capabilities.clone(),
-            effective: capabilities.clone(),
-            permitted: capabilities,
-            ..Capabilities::default()
-        }),
+        capabilities: Some(Capabilities::bounded_by(capabilities)),
         ..Process::default()
     }
 }

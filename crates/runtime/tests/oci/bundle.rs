@@ -229,18 +229,13 @@ fn default_spec(id: &str, args: &[&str]) -> Spec {
             env: vec!["PATH=/bin:/usr/bin".into()],
             cwd: "/".into(),
             user: User::default(),
-            capabilities: Some(Capabilities {
-                bounding: capabilities.clone(),
-                effective: capabilities.clone(),
-                permitted: capabilities,
-                ..Capabilities::default()
-            }),
+            capabilities: Some(Capabilities::bounded_by(capabilities)),
             ..Process::default()
         }),
         mounts: defaults::mounts(),
         linux: Some(Linux {
             cgroups_path: format!("/{id}").into(),
-            namespaces: kinds.map(|kind| Namespace { kind, path: PathBuf::new() }).into(),
+            namespaces: kinds.map(Namespace::from).into(),
             resources: Some(Resources {
                 devices: vec![DeviceRule { access: "rwm".into(), ..DeviceRule::default() }],
                 ..Resources::default()

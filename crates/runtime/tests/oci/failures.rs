@@ -1,6 +1,6 @@
 //! What goes wrong is said in Docker's words, and leaves nothing.
 
-use oci::runtime::{DeviceRule, Hook, Hooks, Memory, Mount, Namespace, NamespaceKind, Resources};
+use oci::runtime::{DeviceRule, Hook, Hooks, Memory, Mount, NamespaceKind, Resources};
 
 use crate::bundle::Bundle;
 
@@ -85,7 +85,7 @@ fn a_bad_specification_is_refused_before_anything_is_made() {
     );
     check(
         &Bundle::script("true").with_linux(|linux| {
-            linux.namespaces.push(Namespace { kind: NamespaceKind::Pid, path: "".into() });
+            linux.namespaces.push(NamespaceKind::Pid.into());
         }),
         "duplicated ns",
     );

@@ -1,10 +1,14 @@
 //! What a container sees and may do.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use oci::runtime::{
     Cpu, Device, IdMapping, Memory, Mount, Namespace, NamespaceKind, Pids, Resources, Rlimit, User,
 };
+
+use sys::mount::{self, Attributes, Propagation};
+use sys::namespace::Kinds;
 
 use crate::bundle::Bundle;
 
@@ -69,7 +73,7 @@ fn namespaces_are_joined_by_path() {
 fn a_user_namespace_maps_root_away() {
     let bundle = Bundle::script("id -u; cat /proc/self/uid_map; echo x > /dev/null; ls -l /tmp | wc -l")
         .with_linux(|linux| {
-            linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: "".into() });
+            linux.namespaces.push(NamespaceKind::User.into());
             let map = IdMapping { container_id: 0, host_id: 100_000, size: 65_536 };
             linux.uid_mappings = vec![map];
             linux.gid_mappings = vec![map];
@@ -198,6 +202,41 @@ fn mounts_are_not_seen_by_the_host() {
     bundle.detached(&["run", "-d", "--bundle", "BUNDLE", "ID"]).succeeded();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(bundle.path("rootfs").to_str().unwrap()), "{mounts}");
+}
+
+/// Whether a mount that the container makes in a folder of the host is seen there.
+fn host_sees_inner_mount(propagation: &[&str]) -> bool {
+    let script = "mkdir /x/inner && mount -t tmpfs none /x/inner && touch /x/inner/seen";
+    let bundle = Bundle::script(script)
+        .with_process(|process| {
+            let own = process.capabilities.as_mut().unwrap();
+            for set in [&mut own.bounding, &mut own.effective, &mut own.permitted] {
+                set.push("CAP_SYS_ADMIN".into());
+            }
+        })
+        .with_linux(|linux| linux.seccomp = None);
+    let folder = bundle.path("shared");
+    std::fs::create_dir(&folder).unwrap();
+    let options = [&["rbind"], propagation].concat();
+    let bundle = bundle.with(|spec| spec.mounts.push(bind(&folder, "/x", &options)));
+    // A host of our own, whose mounts go with it.
+    sys::namespace::in_new_namespace(Kinds::MOUNT, || {
+        let tmpfs = mount::new_filesystem("tmpfs", None, &[], Attributes::NONE)?;
+        mount::attach_at(tmpfs.as_fd(), mount::current_folder(), &folder)?;
+        mount::set_propagation(mount::current_folder(), &folder, Propagation::Shared, false)?;
+        bundle.run().succeeded();
+        sys::fs::exists(folder.join("inner/seen"))
+    })
+    .unwrap()
+}
+
+#[test]
+fn mounts_reach_the_host_only_from_what_is_shared_with_it() {
+    assert!(host_sees_inner_mount(&["rshared"]));
+    assert!(host_sees_inner_mount(&["shared"]));
+    assert!(!host_sees_inner_mount(&["rslave"]));
+    assert!(!host_sees_inner_mount(&["rprivate"]));
+    assert!(!host_sees_inner_mount(&[]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci::runtime::{ConsoleSize, IdMapping, Namespace, NamespaceKind};
+use oci::runtime::{ConsoleSize, IdMapping, NamespaceKind};
 
 use crate::bundle::Bundle;
 
@@ -59,7 +59,7 @@ fn a_terminal_works_in_a_user_namespace() {
     let bundle = Bundle::script("tty; stat -c %u:%g $(tty); id -u")
         .with_process(|process| process.terminal = true)
         .with_linux(|linux| {
-            linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: "".into() });
+            linux.namespaces.push(NamespaceKind::User.into());
             (linux.uid_mappings, linux.gid_mappings) = (vec![map], vec![map]);
         });
     std::fs::set_permissions(bundle.path(""), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -57,13 +57,13 @@ pub fn unlink_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Removes an empty directory.
-pub fn rmdir_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+pub(crate) fn rmdir_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
     let name = name.as_ref();
     kernel::unlinkat(dir.as_fd(), name, AtFlags::REMOVEDIR).call(|| format!("rmdir {}", place(&dir, name)))
 }
 
 /// renameat(2): replaces what has the new name.
-pub fn rename_at(
+pub(crate) fn rename_at(
     old_dir: impl AsFd,
     old: impl AsRef<Path>,
     new_dir: impl AsFd,
@@ -145,6 +145,11 @@ pub fn set_times_at(
 pub fn set_times(file: impl AsFd, accessed: Timestamp, modified: Timestamp) -> Result<()> {
     kernel::futimens(file.as_fd(), &timestamps(accessed, modified))
         .call(|| format!("futimens {}", place(&file, "")))
+}
+
+/// ftruncate(2): a longer size leaves a hole.
+pub fn set_size(file: impl AsFd, size: u64) -> Result<()> {
+    kernel::ftruncate(file.as_fd(), size).call(|| format!("ftruncate {}", place(&file, "")))
 }
 
 /// A second descriptor of the same open file, close-on-exec.

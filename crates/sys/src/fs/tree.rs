@@ -94,11 +94,6 @@ fn remove_directory(dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
     super::rmdir_at(dir, name)
 }
 
-/// Removes everything in a directory, and not the directory.
-pub fn empty_dir(path: impl AsRef<Path>) -> Result<()> {
-    empty(open_at(CWD, path, &OpenHow::DIRECTORY)?.as_fd())
-}
-
 /// Trees may be deeper than descriptors and stack allow: what lies [`DEPTH_MAX`] deep is moved up beside the top
 /// and emptied in its turn.
 fn empty(top: BorrowedFd<'_>) -> Result<()> {
