@@ -6,7 +6,8 @@ use client::Client;
 use fault::Kind;
 use serde_json::json;
 
-use super::{Args, Command, Pruned, prune_filters};
+use super::pruned::{self, Pruned};
+use super::{Args, Command};
 use crate::cli::Cli;
 use crate::create::{check_label, label_pairs};
 use crate::exit::{Exit, Outcome};
@@ -72,7 +73,7 @@ pub(crate) const PRUNE: Command =
     Command::new("Remove all unused networks", "[OPTIONS]", Args::None, |cli, matches| {
         Box::pin(ask_and_prune(cli, matches))
     })
-    .flags(&[super::PRUNE]);
+    .flags(&[pruned::FLAGS]);
 
 async fn list(cli: &Cli, matches: Matches) -> Outcome {
     let mut networks = client::network::list(cli.client()?, &matches.filters()).await?;
@@ -182,10 +183,8 @@ const WARNING: &str = "WARNING! This will remove all custom networks not used by
                        Are you sure you want to continue?";
 
 async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
-    if !matches.is_on("force") && !terminal::confirm(WARNING)? {
-        return Err(Exit::new(1, ""));
-    }
-    prune(cli.client()?, &prune_filters(cli, &matches)).await?.show()
+    pruned::confirm(&matches, WARNING)?;
+    prune(cli.client()?, &pruned::filters(cli, &matches)).await?.show()
 }
 
 pub(super) async fn prune(client: &Client, filters: &Filters) -> Outcome<Pruned> {

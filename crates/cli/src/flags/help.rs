@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Flag;
-use crate::command::{Command, GROUPS, Group, PLAIN, Section};
+use crate::command::{Command, GLOBAL, GROUPS, Group, PLAIN, Section};
 
 /// A command's page; `path` is how it was called, `width` the terminal's.
 pub(crate) fn page(command: &Command, path: &str, width: usize) -> String {
@@ -34,7 +34,7 @@ pub(crate) fn group(group: &Group) -> String {
     page
 }
 
-pub(crate) fn root(global: &'static [Flag], width: usize) -> String {
+pub(crate) fn root(width: usize) -> String {
     let program = crate::PROGRAM;
     let mut page = format!("Usage:  {program} [OPTIONS] COMMAND\n\nRuns containers as Docker does\n");
     for (section, title) in [(Section::Common, "Common Commands"), (Section::Other, "Commands")] {
@@ -49,7 +49,7 @@ pub(crate) fn root(global: &'static [Flag], width: usize) -> String {
             .collect();
         push(&mut page, format_args!("\n{title}:\n{}", columns(&rows)));
     }
-    let flags: Vec<&Flag> = global.iter().filter(|flag| !flag.hidden).collect();
+    let flags: Vec<&Flag> = GLOBAL.iter().filter(|flag| !flag.hidden).collect();
     push(&mut page, format_args!("\nGlobal Options:\n{}", options(&flags, width)));
     push(&mut page, format_args!("\nRun '{program} COMMAND --help' for more information on a command.\n"));
     page
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn help_pages_stay_as_they_are() {
-        let mut all = root(crate::command::GLOBAL, 80);
+        let mut all = root(80);
         for entry in PLAIN {
             all.push_str("\n----\n");
             all.push_str(&page(entry.command, &format!("kogge {}", entry.name), 80));
