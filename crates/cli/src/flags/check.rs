@@ -125,6 +125,11 @@ fn scale(unit: &str) -> Option<f64> {
     Some(1024f64.powi(i32::try_from(power).ok()? + 1))
 }
 
+/// Comma-separated values, or none.
+pub(super) fn strings(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { super::csv::fields(text).map(|_| text.to_owned()) }
+}
+
 pub(super) fn filter(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('=') {
         return Ok(text.to_owned());

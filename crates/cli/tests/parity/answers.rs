@@ -71,6 +71,8 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("GET", ["volumes", _]) => json(VOLUME),
         ("DELETE", ["volumes" | "networks", _]) => Answer::Empty(204),
         ("GET", ["networks"]) => json(&format!("[{NETWORK},{OTHER_NETWORK}]")),
+        ("POST", ["networks", "create"]) => created(r#"{"Id":"n1","Warning":""}"#),
+        ("POST", ["networks", _, "connect" | "disconnect"]) => Answer::Empty(200),
         ("POST", ["networks", "prune"]) => json(r#"{"NetworksDeleted":["mine"]}"#),
         ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":null,"SpaceReclaimed":0}"#),
         ("GET", ["networks", _]) => json(NETWORK),
