@@ -11,6 +11,7 @@ mod dispatch;
 mod events;
 mod exec;
 mod export;
+mod help;
 mod history;
 mod image_prune;
 mod images;

@@ -15,7 +15,7 @@ pub(crate) use check::{
 };
 pub(crate) use csv::fields as csv_fields;
 pub(crate) use help::{group as group_help, page as help_page, root as root_help, usage_line};
-pub(crate) use parse::{Parsed, parse};
+pub(crate) use parse::parse;
 
 /// Checks one value and returns it as it is to be kept.
 pub(crate) type Check = fn(&str) -> Result<String, String>;
@@ -120,7 +120,14 @@ impl Flag {
     fn key(&self) -> &'static str {
         self.stands_for.unwrap_or(self.long)
     }
+
+    fn is_help(&self) -> bool {
+        self.long == HELP.long
+    }
 }
+
+/// The flag that every table has. Its letter is deprecated, and free for others.
+const HELP: Flag = Flag::switch("help", "Print usage").short('h');
 
 /// What was typed: checked values in their order, and the words that are no flags.
 #[derive(Debug, Default)]
@@ -141,6 +148,11 @@ impl Matches {
 
     pub(crate) fn is_given(&self, long: &str) -> bool {
         self.values.iter().any(|(flag, _)| flag.key() == long)
+    }
+
+    /// The page is wanted that tells how to call the command.
+    pub(crate) fn asks_help(&self) -> bool {
+        self.is_on(HELP.long)
     }
 
     /// How many flags were given.

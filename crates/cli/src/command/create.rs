@@ -13,7 +13,7 @@ use crate::PROGRAM;
 use crate::cli::Cli;
 use crate::create::{self, FLAGS};
 use crate::exit::{Exit, Outcome};
-use crate::flags::{self, Matches};
+use crate::flags::Matches;
 use crate::{progress, terminal};
 
 pub(super) const CONTAINER_ARGS: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
@@ -27,23 +27,11 @@ pub(crate) const COMMAND: Command =
     .flags_first();
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    if asks_for_help(&matches) {
-        return show_help(&COMMAND, &matches);
-    }
     check_pull(&matches, "create")?;
     let client = cli.client()?;
     let container = request(cli, client, &matches, "create")?;
     let id = new_container(client, &matches, &container).await?;
     terminal::line(id)
-}
-
-/// `--help` is a flag of these commands, as `-h` is the host name.
-pub(super) fn asks_for_help(matches: &Matches) -> bool {
-    matches.is_on("help")
-}
-
-pub(super) fn show_help(command: &Command, matches: &Matches) -> Outcome {
-    terminal::print(&flags::help_page(command, &matches.path, terminal::width()))
 }
 
 /// The request that the flags ask for.

@@ -2,32 +2,53 @@
 
 use fault::Error;
 
-use super::tree::{Entry, GLOBAL, GROUPS, Group, LATER, LATER_IN_GROUPS, PLAIN};
+use super::tree::{GLOBAL, GROUPS, Group, LATER, LATER_IN_GROUPS, PLAIN};
 use super::{Args, Command, version};
 use crate::PROGRAM;
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
-use crate::flags::{self, Matches, Parsed};
+use crate::flags::{self, Matches};
 use crate::terminal;
 
 /// Runs what the words ask for.
 pub(crate) fn dispatch(words: &[String]) -> Outcome {
-    let global = match flags::parse(&[GLOBAL], false, words) {
-        Ok(Parsed::Matches(matches)) => matches,
-        Ok(Parsed::Help { by_short }) => return show_root_help(by_short),
-        Err(message) => {
-            return Err(misuse(&message, &format!("{PROGRAM} [OPTIONS] COMMAND [ARG...]"), PROGRAM));
-        }
-    };
-    if global.is_on("version") {
+    let global = flags::parse(&[GLOBAL], false, words).map_err(|message| misuse(&message, USAGE, PROGRAM))?;
+    for remark in &global.remarks {
+        terminal::warn(format_args!("{remark}"));
+    }
+    if global.is_on("version") && global.args.is_empty() {
         return terminal::line(version::short());
     }
-    let words = global.args.clone();
-    match words.split_first() {
-        None => terminal::write_error(flags::root_help(terminal::width()).as_bytes()),
-        Some((help, topic)) if help == "help" => show_topic(topic),
-        Some((name, rest)) => find(name, rest)?.call(global),
+    match find(&global.args, global.asks_help())? {
+        Target::Command(call) => call.call(global),
+        Target::Page { text, wanted: true } => terminal::print(&text),
+        Target::Page { text, wanted: false } => terminal::write_error(text.as_bytes()),
     }
+}
+
+/// Shows the page of a command, a group, or without words the program's.
+pub(super) fn show_topic(topic: &[String]) -> Outcome {
+    let unknown = |words: &[String]| Err(Exit::failure(format!("unknown help topic: {}", words.join(" "))));
+    match find(topic, false) {
+        Ok(Target::Command(call)) if call.words.is_empty() => call.show_help(),
+        Ok(Target::Command(call)) => unknown(&call.words),
+        Ok(Target::Page { text, .. }) => terminal::print(&text),
+        Err(exit) if is_later(topic) => Err(exit),
+        Err(_) => unknown(match topic {
+            [group, rest @ ..] if GROUPS.iter().any(|known| known.name == group) => rest,
+            all => all,
+        }),
+    }
+}
+
+/// What the words stand for.
+enum Target {
+    Command(Call),
+    /// The page of the program or of a group, because it was `wanted` or because nothing else was.
+    Page {
+        text: String,
+        wanted: bool,
+    },
 }
 
 /// A command as it was called.
@@ -37,56 +58,84 @@ struct Call {
     words: Vec<String>,
 }
 
-fn find(name: &str, rest: &[String]) -> Outcome<Call> {
+fn find(words: &[String], asks_help: bool) -> Outcome<Target> {
+    let page = |wanted| Target::Page { text: flags::root_help(terminal::width()), wanted };
+    let Some((name, rest)) = next(words, asks_help) else { return Ok(page(asks_help)) };
     if let Some(entry) = PLAIN.iter().find(|entry| entry.name == name) {
         let path = format!("{PROGRAM} {name}");
-        return Ok(Call { command: entry.command, path, words: rest.to_vec() });
+        return Ok(Target::Command(Call { command: entry.command, path, words: rest }));
     }
     if let Some(group) = GROUPS.iter().find(|group| group.name == name) {
-        return find_in(group, rest);
+        return find_in(group, &rest);
     }
     if LATER.contains(&name) {
         return Err(Error::unsupported(format!("{PROGRAM} {name}")).into());
     }
-    if let Some(flag) = rest.iter().find(|word| word.starts_with("--")) {
-        let usage = format!("{PROGRAM} [OPTIONS] COMMAND [ARG...]");
-        return Err(misuse(&format!("unknown flag: {flag}"), &usage, PROGRAM));
+    let rest = flags::parse(&[GLOBAL], true, &rest).map_err(|message| misuse(&message, USAGE, PROGRAM))?;
+    match rest.asks_help() {
+        true => Ok(page(true)),
+        false => Err(Exit::failure(format!(
+            "{PROGRAM}: unknown command: {PROGRAM} {name}\n\nRun '{PROGRAM} --help' for more information"
+        ))),
     }
+}
+
+fn find_in(group: &'static Group, words: &[String]) -> Outcome<Target> {
+    let path = format!("{PROGRAM} {}", group.name);
+    let read = |interspersed, words: &[String]| {
+        flags::parse(&[], interspersed, words).map_err(|message| misuse(&message, &path, &path))
+    };
+    let page = |matches: &Matches| Target::Page {
+        text: matches.remarks.join("\n") + &flags::group_help(group),
+        wanted: matches.asks_help(),
+    };
+    let matches = read(false, words)?;
+    let Some((name, rest)) = next(&matches.args, matches.asks_help()) else { return Ok(page(&matches)) };
+    if let Some(entry) =
+        group.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    {
+        let path = format!("{path} {}", entry.name);
+        return Ok(Target::Command(Call { command: entry.command, path, words: rest }));
+    }
+    if is_later(&[group.name.to_owned(), name.to_owned()]) {
+        return Err(Error::unsupported(format!("{path} {name}")).into());
+    }
+    let rest = read(true, &rest)?;
+    if rest.asks_help() {
+        return Ok(page(&rest));
+    }
+    // Docker says what follows for this group only.
+    let usage = if group.name == "volume" { format!("{path} COMMAND") } else { path.clone() };
     Err(Exit::failure(format!(
-        "{PROGRAM}: unknown command: {PROGRAM} {name}\n\nRun '{PROGRAM} --help' for more information"
+        "{PROGRAM}: unknown command: {path} {name}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"
     )))
 }
 
-fn find_in(group: &'static Group, words: &[String]) -> Outcome<Call> {
-    let path = format!("{PROGRAM} {}", group.name);
-    let words = match flags::parse(&[], false, words) {
-        Ok(Parsed::Matches(matches)) => matches.args,
-        Ok(Parsed::Help { .. }) => return terminal::print(&flags::group_help(group)).and(Err(done())),
-        Err(message) => return Err(misuse(&message, &path, &path)),
-    };
-    let Some((name, rest)) = words.split_first() else {
-        return terminal::write_error(flags::group_help(group).as_bytes()).and(Err(done()));
-    };
-    let called = |entry: &&Entry| entry.name == name || entry.aliases.contains(&name.as_str());
-    if let Some(entry) = group.entries.iter().find(called) {
-        let path = format!("{path} {}", entry.name);
-        return Ok(Call { command: entry.command, path, words: rest.to_vec() });
+/// The first name, and what is left for it: a wish for help in front of a name is a wish for its help.
+fn next(words: &[String], asks_help: bool) -> Option<(&str, Vec<String>)> {
+    let (name, rest) = words.split_first()?;
+    let help = asks_help.then(|| "--help".to_owned());
+    Some((name, help.into_iter().chain(rest.iter().cloned()).collect()))
+}
+
+/// One of Docker's commands, known by name only.
+fn is_later(words: &[String]) -> bool {
+    match words {
+        [name] => LATER.contains(&name.as_str()),
+        [group, name, ..] => {
+            LATER_IN_GROUPS.iter().any(|(of, names)| of == group && names.contains(&name.as_str()))
+        }
+        [] => false,
     }
-    let later = LATER_IN_GROUPS.iter().any(|(of, names)| *of == group.name && names.contains(&name.as_str()));
-    if later {
-        return Err(Error::unsupported(format!("{path} {name}")).into());
-    }
-    // Docker says what follows for this group only.
-    let rest = if group.name == "volume" { " COMMAND" } else { "" };
-    Err(Exit::failure(format!(
-        "{PROGRAM}: unknown command: {path} {name}\n\nUsage:  {path}{rest}\n\nRun '{path} --help' for more information"
-    )))
 }
 
 impl Call {
     fn call(self, global: Matches) -> Outcome {
-        let Some(matches) = self.matches()? else { return Ok(()) };
+        let matches = self.matches()?;
         matches.remarks.iter().try_for_each(terminal::line)?;
+        if matches.asks_help() {
+            return self.show_help();
+        }
         self.command.args.check(&self, matches.args.len())?;
         let cli = Cli::new(global);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -99,23 +148,17 @@ impl Call {
         outcome
     }
 
-    /// The flags; `None` if only the help page was asked for.
-    fn matches(&self) -> Outcome<Option<Matches>> {
-        match flags::parse(self.command.flags, self.command.interspersed, &self.words) {
-            Ok(Parsed::Matches(matches)) => Ok(Some(matches.called_as(&self.path))),
-            Ok(Parsed::Help { by_short }) => self.show_help(by_short).map(|()| None),
-            Err(message) => Err(misuse(&message, &self.usage(), &self.path)),
-        }
+    fn matches(&self) -> Outcome<Matches> {
+        flags::parse(self.command.flags, self.command.interspersed, &self.words)
+            .map(|matches| matches.called_as(&self.path))
+            .map_err(|message| misuse(&message, &self.usage(), &self.path))
     }
 
     fn usage(&self) -> String {
         flags::usage_line(self.command, &self.path)
     }
 
-    fn show_help(&self, by_short: bool) -> Outcome {
-        if by_short {
-            terminal::line(SHORT_HELP)?;
-        }
+    fn show_help(&self) -> Outcome {
         terminal::print(&flags::help_page(self.command, &self.path, terminal::width()))
     }
 }
@@ -148,32 +191,8 @@ fn misuse(message: &str, usage: &str, path: &str) -> Exit {
     Exit::new(125, format!("{message}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
 }
 
-/// Nothing is left to do, and that is no failure.
-fn done() -> Exit {
-    Exit::new(0, "")
-}
-
-fn show_root_help(by_short: bool) -> Outcome {
-    if by_short {
-        terminal::line(SHORT_HELP)?;
-    }
-    terminal::print(&flags::root_help(terminal::width()))
-}
-
-fn show_topic(topic: &[String]) -> Outcome {
-    let Some((name, rest)) = topic.split_first() else {
-        return show_root_help(false);
-    };
-    if let (Some(group), true) = (GROUPS.iter().find(|group| group.name == name), rest.is_empty()) {
-        return terminal::print(&flags::group_help(group));
-    }
-    match find(name, rest) {
-        Ok(call) if call.words.is_empty() => call.show_help(false),
-        _ => Err(Exit::failure(format!("unknown help topic: {}", topic.join(" ")))),
-    }
-}
-
-const SHORT_HELP: &str = "Flag shorthand -h has been deprecated, use --help";
+/// How the program is called, in its own complaints.
+const USAGE: &str = "kogge [OPTIONS] COMMAND [ARG...]";
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +214,10 @@ mod tests {
             "kogge: unknown command: kogge container foo\n\nUsage:  kogge container\n\n\
              Run 'kogge container --help' for more information"
         );
-        assert_eq!(failure("build ."), "not supported: kogge build");
-        assert_eq!(failure("help nope"), "unknown help topic: nope");
+        for line in ["build .", "--help build", "help build"] {
+            assert_eq!(failure(line), "not supported: kogge build");
+        }
+        assert_eq!(failure("image pull x"), "not supported: kogge image pull");
+        assert_eq!(failure("help image pull"), "not supported: kogge image pull");
     }
 }

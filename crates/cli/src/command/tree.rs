@@ -1,9 +1,10 @@
 //! Which commands there are, and under which names: alone, and in groups.
 
 use super::{
-    Command, attach, commit, context, cp, create, diff, events, exec, export, history, image_prune, images,
-    import, info, inspect, kill, load, logs, network, pause, port, prune, ps, rename, restart, rm, rmi, run,
-    save, start, stats, stop, system_df, system_prune, tag, top, unpause, update, version, volume, wait,
+    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_prune,
+    images, import, info, inspect, kill, load, logs, network, pause, port, prune, ps, rename, restart, rm,
+    rmi, run, save, start, stats, stop, system_df, system_prune, tag, top, unpause, update, version, volume,
+    wait,
 };
 use crate::flags::Flag;
 
@@ -20,6 +21,8 @@ pub(crate) struct Entry {
 pub(crate) enum Section {
     Common,
     Other,
+    /// Known, but not on the program's page.
+    Hidden,
 }
 
 const fn entry(name: &'static str, command: &'static Command) -> Entry {
@@ -29,6 +32,10 @@ const fn entry(name: &'static str, command: &'static Command) -> Entry {
 impl Entry {
     const fn common(self) -> Self {
         Self { section: Section::Common, ..self }
+    }
+
+    const fn hidden(self) -> Self {
+        Self { section: Section::Hidden, ..self }
     }
 
     const fn aliases(self, aliases: &'static [&'static str]) -> Self {
@@ -58,6 +65,7 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("diff", &diff::COMMAND),
     entry("events", &events::COMMAND),
     entry("export", &export::COMMAND),
+    entry("help", &help::COMMAND).hidden(),
     entry("history", &history::COMMAND),
     entry("import", &import::COMMAND),
     entry("inspect", &inspect::COMMAND),

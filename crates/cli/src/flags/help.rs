@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Flag;
+use super::{Flag, HELP};
 use crate::command::{Command, GLOBAL, GROUPS, Group, PLAIN, Section};
 
 /// A command's page; `path` is how it was called, `width` the terminal's.
@@ -13,6 +13,10 @@ pub(crate) fn page(command: &Command, path: &str, width: usize) -> String {
     }
     let mut flags: Vec<&Flag> = command.flags.iter().flat_map(|part| part.iter()).collect();
     flags.retain(|flag| !flag.hidden);
+    // Where its letter has another meaning, `--help` is not to be guessed.
+    if flags.iter().any(|flag| flag.short == HELP.short) {
+        flags.push(&HELP_ROW);
+    }
     if !flags.is_empty() {
         flags.sort_by_key(|flag| flag.long);
         push(&mut page, format_args!("\nOptions:\n{}", options(&flags, width)));
@@ -112,6 +116,8 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     text.write_fmt(more).expect("writing to a string does not fail");
 }
+
+const HELP_ROW: Flag = Flag { short: None, ..HELP };
 
 /// Narrower than this, text is not worth wrapping.
 const TEXT_WIDTH_MIN: usize = 24;

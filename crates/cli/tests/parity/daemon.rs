@@ -80,7 +80,7 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<Request>>) {
 
 /// Returns whether the connection goes on.
 fn reply(mut stream: &UnixStream, answer: Answer) -> bool {
-    let head = "API-Version: 1.50\r\nOstype: linux\r\nDocker-Experimental: false\r\n";
+    let head = "API-Version: 1.50\r\nOstype: linux\r\nDocker-Experimental: false\r\nSwarm: inactive\r\n";
     let (text, goes_on) = match answer {
         Answer::Json(status, body) => {
             let length = body.len();
