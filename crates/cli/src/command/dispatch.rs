@@ -16,6 +16,7 @@ pub(crate) fn dispatch(words: &[String]) -> Outcome {
     for remark in &global.remarks {
         terminal::warn(format_args!("{remark}"));
     }
+    set_log_level(&global)?;
     if global.is_on("version") && global.args.is_empty() {
         return terminal::line(version::short());
     }
@@ -24,6 +25,21 @@ pub(crate) fn dispatch(words: &[String]) -> Outcome {
         Target::Page { text, wanted: true } => terminal::print(&text),
         Target::Page { text, wanted: false } => terminal::write_error(text.as_bytes()),
     }
+}
+
+/// Less than an error is never logged here, so only what silences errors has an effect.
+fn set_log_level(global: &Matches) -> Outcome {
+    let level = global.text("log-level").to_lowercase();
+    let silent = match level.as_str() {
+        "panic" | "fatal" => !global.is_on("debug"),
+        "error" | "warn" | "warning" | "info" | "debug" | "trace" => false,
+        _ => {
+            let given = global.text("log-level");
+            return Err(Exit::failure(format!("Unable to parse logging level: {given}")));
+        }
+    };
+    terminal::quiet_log(silent);
+    Ok(())
 }
 
 /// Shows the page of a command, a group, or without words the program's.
