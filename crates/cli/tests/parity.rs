@@ -11,6 +11,7 @@ mod parity {
 }
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use parity::daemon::{Daemon, Request};
@@ -48,15 +49,16 @@ fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) ->
         .unwrap();
     Deed {
         code: output.status.code(),
-        stdout: normal(&output.stdout),
-        stderr: normal(&output.stderr),
+        stdout: normal(&output.stdout, daemon.folder()),
+        stderr: normal(&output.stderr, daemon.folder()),
         requests: daemon.requests(),
     }
 }
 
-/// The program's own name is the one difference that is wanted; and Docker misspells `Run` in one place.
-fn normal(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+/// The program's own name is the one difference that is wanted; and Docker misspells `Run` in one place. Each run has a
+/// folder of its own.
+fn normal(text: &[u8], folder: &Path) -> String {
+    let text = String::from_utf8_lossy(text).replace(&folder.display().to_string(), "FOLDER");
     text.replace("\nSRun '", "\nRun '").replace("kogge", "docker").replace("\t\n", "\n")
 }
 
