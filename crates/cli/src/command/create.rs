@@ -11,7 +11,7 @@ use oci::Reference;
 use super::{Args, Command};
 use crate::PROGRAM;
 use crate::cli::Cli;
-use crate::create::{self, FLAGS};
+use crate::create::{self, FLAGS, unreadable};
 use crate::exit::{Exit, Outcome};
 use crate::flags::Matches;
 use crate::{progress, terminal};
@@ -159,7 +159,8 @@ impl CidFile {
             )));
         }
         std::fs::write(path, "").map_err(|error| {
-            Error::io(format!("failed to create the container ID file: open {path}"), error)
+            let why = unreadable(path, &error);
+            Error::invalid(format!("failed to create the container ID file: {why}"))
         })?;
         Ok(file)
     }
