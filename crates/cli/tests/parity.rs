@@ -36,14 +36,16 @@ fn run(program: impl AsRef<OsStr>, words: &[String]) -> Deed {
 
 #[expect(clippy::disallowed_methods, reason = "the two command lines are what is tested")]
 fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) -> Deed {
+    let variables: Vec<_> = words.iter().map_while(|word| variable(word)).collect();
     let output = Command::new(program)
-        .args(words)
+        .args(&words[variables.len()..])
         .env_clear()
         .env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()))
         .env("DOCKER_CONFIG", daemon.folder())
         .env("HOME", daemon.folder())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TAKEN", "from outside")
+        .envs(variables)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -53,6 +55,12 @@ fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) ->
         stderr: normal(&output.stderr, daemon.folder()),
         requests: daemon.requests(),
     }
+}
+
+/// `NAME=value` in front of a command, as shells have it.
+fn variable(word: &str) -> Option<(&str, &str)> {
+    word.split_once('=')
+        .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
 }
 
 /// The program's own name is the one difference that is wanted; and Docker misspells `Run` in one place. Each run has a
@@ -197,5 +205,32 @@ fn pages_of_commands_come_when_and_where_dockers_do() {
             assert!(ours.iter().eq(known), "{line}: {ours:?} of {theirs:?}");
             assert_eq!(ours.is_empty(), theirs.is_empty(), "{line}");
         }
+    }
+}
+
+/// What is known and not built is refused before the daemon is asked for anything.
+#[test]
+fn what_is_not_built_is_refused() {
+    for (line, wanted) in [
+        ("--tls ps", "Failed to initialize: unable to resolve docker endpoint: not supported: TLS"),
+        ("DOCKER_TLS=1 ps", "Failed to initialize: unable to resolve docker endpoint: not supported: TLS"),
+        (
+            "-H ssh://x ps",
+            "Failed to initialize: unable to resolve docker endpoint: not supported: ssh:// hosts",
+        ),
+        ("images --tree", "not supported: --tree"),
+        ("history --platform linux/amd64 busybox", "not supported: --platform"),
+        ("start --checkpoint x web", "not supported: --checkpoint"),
+        ("start --checkpoint-dir x web", "not supported: --checkpoint-dir"),
+        ("system df -v --format json", "not supported: --verbose with --format"),
+        ("create --use-api-socket busybox", "not supported: --use-api-socket"),
+        ("create --disable-content-trust=false busybox", "not supported: content trust"),
+        ("DOCKER_CONTENT_TRUST=1 create busybox", "not supported: content trust"),
+        ("build .", "not supported: docker build"),
+        ("image pull busybox", "not supported: docker image pull"),
+    ] {
+        let deed = run(KOGGE, &words(line));
+        assert_eq!((deed.stderr.trim_end(), deed.code), (wanted, Some(1)), "{line}");
+        assert_eq!((deed.stdout.as_str(), deed.requests), ("", Vec::new()), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! The lines that both clients are given. A tilde stands for a blank within a word.
+//! The lines that both clients are given. A tilde stands for a blank within a word, and variables may stand in front.
 
 pub(crate) const MISTAKES: &[&str] = &[
     "foo",
@@ -245,6 +245,9 @@ pub(crate) const CREATES: &[&str] = &[
     "create --no-healthcheck busybox",
     "create --runtime x --isolation default --storage-opt size=1G busybox",
     "create --platform linux/amd64 busybox",
+    "DOCKER_DEFAULT_PLATFORM=linux/amd64 create busybox",
+    "DOCKER_CONTENT_TRUST=0 create busybox",
+    "DOCKER_CONTENT_TRUST=1 create busybox@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     "create --cidfile cid-of-a-test-that-is-removed missing",
     "create busybox@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     "create --pull always busybox",
@@ -412,6 +415,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "commit -a me -m msg -c CMD=x -p=false web repo:tag",
     "import - repo:tag",
     "import -c CMD=x -m msg -",
+    "DOCKER_DEFAULT_PLATFORM=linux/arm64 import - repo:tag",
     "load",
     "load -q",
     "volume create",
