@@ -1,6 +1,7 @@
 //! What every command may ask for: the client of the daemon that was named, and the user's settings.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::env;
 
 use client::{Client, Endpoint};
@@ -8,7 +9,7 @@ use fault::{Doing, Error, Result};
 
 use crate::autostart;
 use crate::config::{self, Config};
-use crate::flags::Matches;
+use crate::flags::{Matches, csv_fields};
 
 #[derive(Debug)]
 pub(crate) struct Cli {
@@ -40,12 +41,22 @@ impl Cli {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::new(self.endpoint()?);
+        let client = Client::new(self.endpoint()?).with_headers(&self.headers()?)?;
         let client = match variable("DOCKER_API_VERSION") {
             Some(version) => client.with_version(&version),
             None => client,
         };
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// What the user wants to have sent along.
+    fn headers(&self) -> Result<BTreeMap<String, String>> {
+        let Some(given) = variable(HEADERS) else { return Ok(self.config().http_headers.clone()) };
+        header_pairs(&given).map_err(|why| {
+            Error::invalid(format!(
+                "Failed to initialize: failed to set custom headers from {HEADERS} environment variable: {why}"
+            ))
+        })
     }
 
     fn endpoint(&self) -> Result<Endpoint> {
@@ -114,6 +125,19 @@ impl Cli {
         }
         Ok(())
     }
+}
+
+const HEADERS: &str = "DOCKER_CUSTOM_HEADERS";
+
+fn header_pairs(line: &str) -> Result<BTreeMap<String, String>, String> {
+    let pair = |field: String| match field.split_once('=').unwrap_or((&field, "")) {
+        (name, _) if name.trim().is_empty() => {
+            Err(format!("value contains a key=value pair with an empty key: '{field}'"))
+        }
+        _ if !field.contains('=') => Err(format!("missing \"=\" in key=value pair: '{field}'")),
+        (name, value) => Ok((name.trim().to_owned(), value.to_owned())),
+    };
+    csv_fields(line)?.into_iter().map(pair).collect()
 }
 
 /// Our own daemon's, which is started if need be.

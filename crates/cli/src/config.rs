@@ -1,6 +1,7 @@
 //! The user's settings: `config.json` and the contexts beside it, in Docker's places and formats.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fault::{Error, Result};
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) stats_format: String,
     pub(crate) detach_keys: String,
     pub(crate) prune_filters: Vec<String>,
+    #[serde(rename = "HttpHeaders")]
+    pub(crate) http_headers: BTreeMap<String, String>,
     current_context: String,
     proxies: BTreeMap<String, Proxy>,
 }
@@ -52,17 +55,20 @@ impl Config {
     /// A missing file is an empty one; a broken one is warned of.
     pub(crate) fn load(folder: &Path) -> Self {
         let path = folder.join("config.json");
-        let Ok(text) = std::fs::read(&path) else { return Self::default() };
-        match serde_json::from_slice(&text) {
-            Ok(config) => config,
-            Err(error) => {
-                crate::terminal::warn(format_args!(
-                    "WARNING: Error loading config file: {}: {error}",
-                    path.display()
-                ));
-                Self::default()
+        let loaded = match std::fs::read(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Self::default();
             }
-        }
+            Err(error) => {
+                Err(format!("loading config file: {}", unreadable(&path.to_string_lossy(), &error)))
+            }
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| format!("parsing config file ({}): {error}", path.display())),
+        };
+        loaded.unwrap_or_else(|problem| {
+            crate::terminal::warn(format_args!("WARNING: Error {problem}"));
+            Self::default()
+        })
     }
 
     pub(crate) fn current_context(&self) -> Option<String> {

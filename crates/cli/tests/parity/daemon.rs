@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, Vec<String>>,
     pub(crate) body: Value,
+    /// A header that the user's settings add.
+    pub(crate) meta: Option<String>,
 }
 
 pub(crate) struct Daemon {
@@ -29,6 +31,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("x.sock")).unwrap();
         add_context(folder.path());
+        std::fs::write(folder.path().join("config.json"), r#"{"HttpHeaders":{"X-Meta":"a b"}}"#).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
         std::thread::spawn(move || {
@@ -139,6 +142,7 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<Request> {
         path: decoded(without_version(path)),
         query: read_query(query),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        meta: headers.remove("x-meta"),
     })
 }
 
