@@ -39,6 +39,7 @@ fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) ->
     let variables: Vec<_> = words.iter().map_while(|word| variable(word)).collect();
     let output = Command::new(program)
         .args(&words[variables.len()..])
+        .current_dir(daemon.folder())
         .env_clear()
         .env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()))
         .env("DOCKER_CONFIG", daemon.folder())

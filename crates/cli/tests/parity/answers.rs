@@ -7,6 +7,8 @@ pub(crate) enum Answer {
     Json(u16, String),
     Empty(u16),
     Bytes(&'static str, Vec<u8>),
+    /// A tar archive, with what lies at its path in a header.
+    Archive(String, Vec<u8>),
     Hijacked(Vec<u8>),
 }
 
@@ -14,6 +16,7 @@ pub(crate) fn answer(request: &Request) -> Answer {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("HEAD" | "GET", ["_ping"]) => Answer::Empty(200),
+        ("HEAD", ["containers", "web", "archive"]) => Answer::Archive(stat(request), Vec::new()),
         ("HEAD", _) => Answer::Empty(404),
         (_, ["containers", name, ..]) if is_gone(name) => missing("container", name),
         (_, ["images", name, ..]) if is_gone(name) || *name == "web" => missing("image", name),
@@ -48,6 +51,8 @@ pub(crate) fn answer(request: &Request) -> Answer {
             Answer::Bytes("application/vnd.docker.multiplexed-stream", output())
         }
         ("GET", ["containers", _, "stats"]) => json(STATS),
+        ("GET", ["containers", _, "archive"]) => Answer::Archive(stat(request), archive()),
+        ("PUT", ["containers", _, "archive"]) => Answer::Empty(200),
         ("GET", ["containers", _, "export"]) | ("GET", ["images", "get"]) => {
             Answer::Bytes("application/x-tar", b"a tar".to_vec())
         }
@@ -84,6 +89,24 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("GET", ["version"]) => json(VERSION),
         (method, _) => fail(404, &format!("no answer for {method} {}", request.path)),
     }
+}
+
+/// In base 64, a folder `dir` or a file `file`; Go's bit for folders is the highest.
+fn stat(request: &Request) -> String {
+    match request.query["path"][0].ends_with("dir") {
+        true => "eyJuYW1lIjoiZGlyIiwic2l6ZSI6NDA5NiwibW9kZSI6MjE0NzQ4NDE0MSwibXRpbWUiOiIyMDI1LTAxLTAyVDAzOjA0OjA1WiIsImxpbmtUYXJnZXQiOiIifQ==".into(),
+        false => "eyJuYW1lIjoiZmlsZSIsInNpemUiOjMsIm1vZGUiOjQyMCwibXRpbWUiOiIyMDI1LTAxLTAyVDAzOjA0OjA1WiIsImxpbmtUYXJnZXQiOiIifQ==".into(),
+    }
+}
+
+/// One file of three bytes.
+fn archive() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o644);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "file", &b"hi\n"[..]).unwrap();
+    builder.into_inner().unwrap()
 }
 
 fn is_gone(name: &str) -> bool {

@@ -114,6 +114,14 @@ fn reply(mut stream: &UnixStream, answer: Answer) -> bool {
             text.extend(body);
             (text, true)
         }
+        Answer::Archive(stat, body) => {
+            let kind = format!("Content-Type: application/x-tar\r\nX-Docker-Container-Path-Stat: {stat}\r\n");
+            let length = body.len();
+            let mut text =
+                format!("HTTP/1.1 200 OK\r\n{head}{kind}Content-Length: {length}\r\n\r\n").into_bytes();
+            text.extend(body);
+            (text, true)
+        }
         Answer::Hijacked(body) => {
             let mut text = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_vec();
             text.extend(body);

@@ -365,6 +365,9 @@ pub(crate) const VIEWS: &[&str] = &[
     "info --format {{.ServerVersion}}|{{.NCPU}}|{{.Swarm.LocalNodeState}}",
     "version --format {{.Server.Version}}|{{.Server.APIVersion}}",
     "export web",
+    "cp web:/file -",
+    "cp web:/file copy",
+    "cp nothing:/file -",
     "save busybox",
 ];
 
@@ -432,6 +435,11 @@ pub(crate) const ACTIONS: &[&str] = &[
     "image prune -f",
     "image prune -af",
     "system prune -f --volumes",
+    "cp /proc/version web:/dir",
+    "cp -a /proc/version web:/file",
+    "cp -L /proc/self/exe web:/dir/",
+    "cp - web:/dir",
+    "cp - web:/file",
     "network rm mine nothing",
     "network prune -f",
     "network create mine",
