@@ -209,6 +209,24 @@ fn pages_of_commands_come_when_and_where_dockers_do() {
     }
 }
 
+/// Each tells its own version; all else that the page of the daemon says is the daemon's.
+#[test]
+fn the_daemon_is_described_alike() {
+    let page = |program: &str| {
+        let deed = run(program, &words("info"));
+        let lines: Vec<String> =
+            deed.stdout.lines().filter(|line| !line.starts_with(" Version:")).map(str::to_owned).collect();
+        (lines.join("\n"), deed.stderr, deed.code)
+    };
+    assert_eq!(page(KOGGE), page("docker"));
+    let server = |program: &str| {
+        let deed = run(program, &words("version"));
+        let at = deed.stdout.find("\nServer:").unwrap();
+        (deed.stdout[at..].to_owned(), deed.stderr, deed.code)
+    };
+    assert_eq!(server(KOGGE), server("docker"));
+}
+
 /// What is known and not built is refused before the daemon is asked for anything.
 #[test]
 fn what_is_not_built_is_refused() {

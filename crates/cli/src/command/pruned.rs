@@ -27,11 +27,12 @@ pub(super) fn filters(cli: &Cli, matches: &Matches) -> Filters {
     filters
 }
 
-/// Asks before anything is removed, unless the user said beforehand that it may. No is an end without words.
+/// Asks before anything is removed, unless the user said beforehand that it may. No is an end without words, and no
+/// failure.
 pub(super) fn confirm(matches: &Matches, question: &str) -> Outcome {
     match matches.is_on("force") || terminal::confirm(question)? {
         true => Ok(()),
-        false => Err(Exit::new(1, "")),
+        false => Err(Exit::new(0, "")),
     }
 }
 

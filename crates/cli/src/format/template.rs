@@ -32,6 +32,14 @@ impl From<Problem> for crate::exit::Exit {
     }
 }
 
+/// The text, or an empty line and the problem in Go's own words, as of commands that fill their output directly.
+pub(crate) fn or_blank(text: Result<String, Problem>) -> crate::exit::Outcome<String> {
+    text.or_else(|problem| {
+        crate::terminal::line("")?;
+        Err(crate::exit::Exit::failure(problem.0))
+    })
+}
+
 pub(crate) struct Template {
     source: String,
     name: &'static str,
@@ -67,6 +75,11 @@ impl Template {
         // Mistakes are told by what the user wrote.
         template.source = source.to_owned();
         Ok(template)
+    }
+
+    /// The name that errors show.
+    pub(crate) fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// The same template, leaving headings as they are; a field without one has none.
