@@ -1,14 +1,15 @@
 //! What every command may ask for: the client of the daemon that was named, and the user's settings.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::env;
 
 use client::{Client, Endpoint};
-use fault::{Error, Result};
+use fault::{Doing, Error, Result};
 
 use crate::autostart;
 use crate::config::{self, Config};
-use crate::flags::Matches;
+use crate::flags::{Matches, csv_fields};
 
 #[derive(Debug)]
 pub(crate) struct Cli {
@@ -40,7 +41,7 @@ impl Cli {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::new(self.endpoint()?);
+        let client = Client::new(self.endpoint()?).with_headers(&self.headers()?)?;
         let client = match variable("DOCKER_API_VERSION") {
             Some(version) => client.with_version(&version),
             None => client,
@@ -48,33 +49,41 @@ impl Cli {
         Ok(self.client.get_or_init(|| client))
     }
 
+    /// What the user wants to have sent along.
+    fn headers(&self) -> Result<BTreeMap<String, String>> {
+        let Some(given) = variable(HEADERS) else { return Ok(self.config().http_headers.clone()) };
+        header_pairs(&given).map_err(|why| {
+            Error::invalid(format!(
+                "Failed to initialize: failed to set custom headers from {HEADERS} environment variable: {why}"
+            ))
+        })
+    }
+
     fn endpoint(&self) -> Result<Endpoint> {
-        self.refuse_tls()?;
-        if let Some(host) = self.host()? {
-            return Endpoint::parse(&host);
+        if self.global.is_given("host") && self.global.is_given("context") {
+            return Err(Error::invalid("conflicting options: cannot specify both --host and --context"));
         }
+        let named = self.named().doing(|| "Failed to initialize: unable to resolve docker endpoint")?;
+        named.map_or_else(default_endpoint, Ok)
+    }
+
+    /// Where the host or context leads that was named, if one was.
+    fn named(&self) -> Result<Option<Endpoint>> {
+        self.refuse_tls()?;
         match self.context().as_str() {
-            config::DEFAULT_CONTEXT => {
-                autostart::ensure(autostart::SOCKET)?;
-                Ok(Endpoint::unix(autostart::SOCKET))
-            }
-            name => Endpoint::parse(&config::context_host(&self.config_folder(), name)?),
+            config::DEFAULT_CONTEXT => self.host()?.map(|host| Endpoint::parse(&host)).transpose(),
+            name => Endpoint::parse(&self.load_context(name)?.plain_host()?).map(Some),
         }
     }
 
-    /// The host that was named, if one was and no context was.
+    /// The host that was named, if one was. A blank one is the default.
     fn host(&self) -> Result<Option<String>> {
-        let hosts = self.global.list("host");
-        if hosts.len() > 1 {
-            return Err(Error::invalid("Specify only one -H"));
-        }
-        if self.global.is_given("context") {
-            return match hosts.is_empty() {
-                true => Ok(None),
-                false => Err(Error::invalid("conflicting options: cannot specify both --host and --context")),
-            };
-        }
-        Ok(hosts.into_iter().next().or_else(|| variable("KOGGE_HOST")).or_else(|| variable("DOCKER_HOST")))
+        let host = match self.global.list("host").as_slice() {
+            [] => host_variable().and_then(variable),
+            [host] => Some(host.clone()),
+            _ => return Err(Error::invalid("Specify only one -H")),
+        };
+        Ok(host.filter(|host| !host.trim().is_empty()))
     }
 
     /// The name of the context in use.
@@ -82,7 +91,7 @@ impl Cli {
         if self.global.is_given("context") {
             return self.global.text("context").to_owned();
         }
-        if self.host().is_ok_and(|host| host.is_some()) {
+        if self.global.is_given("host") || host_variable().is_some() {
             return config::DEFAULT_CONTEXT.into();
         }
         variable("DOCKER_CONTEXT")
@@ -95,21 +104,51 @@ impl Cli {
         config::contexts(&self.config_folder())
     }
 
+    pub(crate) fn load_context(&self, name: &str) -> Result<config::Context> {
+        config::Context::load(&self.config_folder(), name)
+    }
+
     /// Where the default context leads.
-    pub(crate) fn default_host(&self) -> String {
-        match self.host() {
-            Ok(Some(host)) => host,
-            _ => Endpoint::unix(autostart::SOCKET).to_string(),
-        }
+    pub(crate) fn default_host(&self) -> Result<String> {
+        let endpoint = match self.host()? {
+            Some(host) => Endpoint::parse(&host)?,
+            None => Endpoint::unix(autostart::SOCKET),
+        };
+        Ok(endpoint.to_string())
     }
 
     fn refuse_tls(&self) -> Result<()> {
-        let asked = ["tls", "tlsverify"].into_iter().any(|flag| self.global.is_on(flag));
-        if asked || variable("DOCKER_TLS_VERIFY").is_some() {
+        let flag = ["tls", "tlsverify"].into_iter().any(|flag| self.global.is_on(flag));
+        let asked = ["DOCKER_TLS", "DOCKER_TLS_VERIFY"].into_iter().any(|name| variable(name).is_some());
+        if flag || asked {
             return Err(Error::unsupported("TLS"));
         }
         Ok(())
     }
+}
+
+const HEADERS: &str = "DOCKER_CUSTOM_HEADERS";
+
+fn header_pairs(line: &str) -> Result<BTreeMap<String, String>, String> {
+    let pair = |field: String| match field.split_once('=').unwrap_or((&field, "")) {
+        (name, _) if name.trim().is_empty() => {
+            Err(format!("value contains a key=value pair with an empty key: '{field}'"))
+        }
+        _ if !field.contains('=') => Err(format!("missing \"=\" in key=value pair: '{field}'")),
+        (name, value) => Ok((name.trim().to_owned(), value.to_owned())),
+    };
+    csv_fields(line)?.into_iter().map(pair).collect()
+}
+
+/// Our own daemon's, which is started if need be.
+fn default_endpoint() -> Result<Endpoint> {
+    autostart::ensure(autostart::SOCKET)?;
+    Ok(Endpoint::unix(autostart::SOCKET))
+}
+
+/// The environment variable that names a host, if one does.
+pub(crate) fn host_variable() -> Option<&'static str> {
+    ["KOGGE_HOST", "DOCKER_HOST"].into_iter().find(|name| variable(name).is_some())
 }
 
 /// An environment variable that is set and not empty.

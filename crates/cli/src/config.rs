@@ -1,10 +1,14 @@
 //! The user's settings: `config.json` and the contexts beside it, in Docker's places and formats.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fault::{Error, Result};
+use oci::Digest;
 use serde::Deserialize;
+
+use crate::create::unreadable;
 
 /// The context that stands for "no context".
 pub(crate) const DEFAULT_CONTEXT: &str = "default";
@@ -20,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) stats_format: String,
     pub(crate) detach_keys: String,
     pub(crate) prune_filters: Vec<String>,
+    #[serde(rename = "HttpHeaders")]
+    pub(crate) http_headers: BTreeMap<String, String>,
     current_context: String,
     proxies: BTreeMap<String, Proxy>,
 }
@@ -49,17 +55,20 @@ impl Config {
     /// A missing file is an empty one; a broken one is warned of.
     pub(crate) fn load(folder: &Path) -> Self {
         let path = folder.join("config.json");
-        let Ok(text) = std::fs::read(&path) else { return Self::default() };
-        match serde_json::from_slice(&text) {
-            Ok(config) => config,
-            Err(error) => {
-                crate::terminal::warn(format_args!(
-                    "WARNING: Error loading config file: {}: {error}",
-                    path.display()
-                ));
-                Self::default()
+        let loaded = match std::fs::read(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Self::default();
             }
-        }
+            Err(error) => {
+                Err(format!("loading config file: {}", unreadable(&path.to_string_lossy(), &error)))
+            }
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| format!("parsing config file ({}): {error}", path.display())),
+        };
+        loaded.unwrap_or_else(|problem| {
+            crate::terminal::warn(format_args!("WARNING: Error {problem}"));
+            Self::default()
+        })
     }
 
     pub(crate) fn current_context(&self) -> Option<String> {
@@ -98,6 +107,9 @@ pub(crate) struct Context {
     pub(crate) name: String,
     pub(crate) metadata: ContextMetadata,
     endpoints: BTreeMap<String, ContextEndpoint>,
+    /// Keys and certificates lie beside it.
+    #[serde(skip)]
+    has_keys: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -110,15 +122,42 @@ pub(crate) struct ContextMetadata {
 #[serde(default, rename_all = "PascalCase")]
 struct ContextEndpoint {
     host: String,
+    #[serde(rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
 }
 
 impl Context {
+    /// The context of this name. Each lies in a folder that is named by the hash of its name.
+    pub(crate) fn load(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join("contexts/meta").join(hash(name)).join("meta.json");
+        let missing = |why: String| Error::not_found(format!("context {name:?}: context not found: {why}"));
+        let text =
+            std::fs::read(&path).map_err(|error| missing(unreadable(&path.to_string_lossy(), &error)))?;
+        let context: Self = serde_json::from_slice(&text)
+            .map_err(|error| Error::invalid(format!("parsing {}: {error}", path.display())))?;
+        let has_keys = folder.join("contexts/tls").join(hash(name)).exists();
+        Ok(Self { has_keys, ..context })
+    }
+
     pub(crate) fn host(&self) -> &str {
         self.endpoints.get("docker").map_or("", |endpoint| &endpoint.host)
     }
+
+    /// The host, if it is spoken to in the open.
+    pub(crate) fn plain_host(&self) -> Result<String> {
+        let endpoint = self.endpoints.get("docker").cloned().unwrap_or_default();
+        match self.has_keys || endpoint.skip_tls_verify {
+            true => Err(Error::unsupported(format!("TLS, which the context {:?} asks for", self.name))),
+            false => Ok(endpoint.host),
+        }
+    }
 }
 
-/// All contexts of a folder, sorted by name. Docker keeps each in a folder named by a hash.
+fn hash(name: &str) -> String {
+    Digest::sha256(name.as_bytes()).hex().to_owned()
+}
+
+/// All contexts of a folder, sorted by name.
 pub(crate) fn contexts(folder: &Path) -> Vec<Context> {
     let Ok(entries) = std::fs::read_dir(folder.join("contexts/meta")) else { return Vec::new() };
     let mut contexts: Vec<Context> = entries
@@ -128,15 +167,6 @@ pub(crate) fn contexts(folder: &Path) -> Vec<Context> {
         .collect();
     contexts.sort_by(|a, b| a.name.cmp(&b.name));
     contexts
-}
-
-pub(crate) fn context_host(folder: &Path, name: &str) -> Result<String> {
-    match contexts(folder).iter().find(|context| context.name == name) {
-        Some(context) => Ok(context.host().to_owned()),
-        None => Err(Error::not_found(format!(
-            "unable to resolve docker endpoint: context {name:?}: context not found"
-        ))),
-    }
 }
 
 #[cfg(test)]
@@ -161,12 +191,24 @@ mod tests {
     #[test]
     fn a_context_leads_to_its_host() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = folder.path().join("contexts/meta/abc");
-        std::fs::create_dir_all(&meta).unwrap();
-        let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://far:1"}}}"#;
-        std::fs::write(meta.join("meta.json"), text).unwrap();
-        assert_eq!(context_host(folder.path(), "far").unwrap(), "tcp://far:1");
-        let error = context_host(folder.path(), "near").unwrap_err();
-        assert!(error.to_string().ends_with(r#"context "near": context not found"#));
+        let write = |name: &str, endpoint: &str| {
+            let meta = folder.path().join("contexts/meta").join(hash(name));
+            std::fs::create_dir_all(&meta).unwrap();
+            let text = format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{endpoint}}}}}"#);
+            std::fs::write(meta.join("meta.json"), text).unwrap();
+        };
+        let host = |name: &str| {
+            let host = Context::load(folder.path(), name).and_then(|context| context.plain_host());
+            host.unwrap_or_else(|error| error.to_string())
+        };
+        write("far", r#"{"Host":"tcp://far:1","SkipTLSVerify":false}"#);
+        assert_eq!(host("far"), "tcp://far:1");
+        write("sealed", r#"{"Host":"tcp://far:1","SkipTLSVerify":true}"#);
+        assert_eq!(host("sealed"), "not supported: TLS, which the context \"sealed\" asks for");
+        std::fs::create_dir_all(folder.path().join("contexts/tls").join(hash("far"))).unwrap();
+        assert_eq!(host("far"), "not supported: TLS, which the context \"far\" asks for");
+        let missing = host("near");
+        assert!(missing.starts_with("context \"near\": context not found: open /"), "{missing}");
+        assert!(missing.ends_with("/meta.json: no such file or directory"), "{missing}");
     }
 }

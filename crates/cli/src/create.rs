@@ -4,7 +4,6 @@
 //! takes over. What flags mean, their checks and their order, and the texts of mistakes are Docker's.
 
 mod check;
-mod csv;
 mod device;
 mod environment;
 mod flags;
@@ -25,7 +24,8 @@ use api::host_config::{HostConfig, LogConfig, RestartPolicy};
 use crate::flags::Matches;
 
 pub(crate) use check::{
-    environment as check_environment, label as check_label, swap as check_swap, uint16 as check_uint16,
+    environment as check_environment, label as check_label, link as check_link, swap as check_swap,
+    uint16 as check_uint16,
 };
 pub(crate) use environment::{collect as collect_environment, pairs as label_pairs, unreadable};
 pub(crate) use flags::FLAGS;

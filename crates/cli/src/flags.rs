@@ -5,6 +5,7 @@
 //! command's affair.
 
 mod check;
+mod csv;
 mod help;
 mod parse;
 
@@ -12,8 +13,9 @@ pub(crate) use check::{
     bool as parse_bool, bytes as parse_bytes, duration as parse_duration, go_error,
     unsigned as parse_unsigned,
 };
+pub(crate) use csv::fields as csv_fields;
 pub(crate) use help::{group as group_help, page as help_page, root as root_help, usage_line};
-pub(crate) use parse::{Parsed, parse};
+pub(crate) use parse::parse;
 
 /// Checks one value and returns it as it is to be kept.
 pub(crate) type Check = fn(&str) -> Result<String, String>;
@@ -60,6 +62,11 @@ impl Flag {
     /// May be given many times.
     pub(crate) const fn list(long: &'static str, help: &'static str) -> Self {
         Self::new(long, "list", help)
+    }
+
+    /// May be given many times, with several values at a time.
+    pub(crate) const fn strings(long: &'static str, help: &'static str) -> Self {
+        Self::new(long, "strings", help).checked(check::strings)
     }
 
     pub(crate) const fn int(long: &'static str, help: &'static str) -> Self {
@@ -113,7 +120,14 @@ impl Flag {
     fn key(&self) -> &'static str {
         self.stands_for.unwrap_or(self.long)
     }
+
+    fn is_help(&self) -> bool {
+        self.long == HELP.long
+    }
 }
+
+/// The flag that every table has. Its letter is deprecated, and free for others.
+const HELP: Flag = Flag::switch("help", "Print usage").short('h');
 
 /// What was typed: checked values in their order, and the words that are no flags.
 #[derive(Debug, Default)]
@@ -136,6 +150,11 @@ impl Matches {
         self.values.iter().any(|(flag, _)| flag.key() == long)
     }
 
+    /// The page is wanted that tells how to call the command.
+    pub(crate) fn asks_help(&self) -> bool {
+        self.is_on(HELP.long)
+    }
+
     /// How many flags were given.
     pub(crate) fn flags_given(&self) -> usize {
         self.values.len()
@@ -151,6 +170,11 @@ impl Matches {
 
     pub(crate) fn list(&self, long: &str) -> Vec<String> {
         self.values.iter().filter(|(flag, _)| flag.key() == long).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The values of a flag that takes several at a time.
+    pub(crate) fn strings(&self, long: &str) -> Vec<String> {
+        self.list(long).iter().filter_map(|line| csv::fields(line).ok()).flatten().collect()
     }
 
     pub(crate) fn is_on(&self, long: &str) -> bool {

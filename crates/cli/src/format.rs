@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(crate) use document::{Document, Skeleton, compact, indent};
 pub(crate) use ports::{displayed as displayed_ports, join as join_host_port};
 pub(crate) use tabs::Tabs;
-pub(crate) use template::{Problem, Template};
+pub(crate) use template::{Problem, Template, or_blank};
 
 /// The fields of one line.
 #[derive(Clone, Debug, Default)]

@@ -4,6 +4,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit::{Exit, Outcome};
 use crate::format::human;
@@ -36,14 +37,24 @@ pub(crate) fn warn(text: Arguments<'_>) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }
 
-/// Tells of a problem on the side, in the form of Docker's own log.
+/// Tells of a problem on the side, in the form of Docker's own log, unless the log is for worse ones.
 pub(crate) fn log_error(message: &str) {
+    if LOG_IS_QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     if io::stderr().is_terminal() {
         return warn(format_args!("ERRO[0000] {message}"));
     }
     let time = human::rfc3339(jiff::Timestamp::now().as_second());
     warn(format_args!("time=\"{time}\" level=error msg={}", human::quoted(message)));
 }
+
+/// Whether errors on the side are left out; what ends a command is told anyway.
+pub(crate) fn quiet_log(quiet: bool) {
+    LOG_IS_QUIET.store(quiet, Ordering::Relaxed);
+}
+
+static LOG_IS_QUIET: AtomicBool = AtomicBool::new(false);
 
 fn unwritable(error: io::Error) -> Exit {
     match error.kind() {

@@ -6,6 +6,8 @@ use api::container::{
 };
 use api::filters::Filters;
 use api::stats::Stats;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fault::{Error, Result};
 
 use crate::http::encode;
@@ -208,46 +210,5 @@ fn seconds(timeout: Option<i64>) -> String {
 fn path_stat(answer: &Answer) -> Result<PathStat> {
     let broken = || Error::internal("error from daemon: no stat of the path in the answer");
     let header = answer.header("x-docker-container-path-stat").ok_or_else(broken)?;
-    api::from_slice(&base64(header).ok_or_else(broken)?)
-}
-
-/// Decodes standard base 64 (RFC 4648, 4).
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for symbol in text.trim_end_matches('=').bytes() {
-        bits = bits << 6 | sextet(symbol)?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-fn sextet(symbol: u8) -> Option<u32> {
-    Some(u32::from(match symbol {
-        b'A'..=b'Z' => symbol - b'A',
-        b'a'..=b'z' => symbol - b'a' + 26,
-        b'0'..=b'9' => symbol - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base_64_decodes_as_the_rfc_says() {
-        for (text, plain) in
-            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")]
-        {
-            assert_eq!(base64(text).as_deref(), Some(plain.as_bytes()));
-        }
-        assert_eq!(base64("Zm9%"), None);
-    }
+    api::from_slice(&STANDARD.decode(header).map_err(|_| broken())?)
 }

@@ -23,8 +23,8 @@ impl Endpoint {
         let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
         match scheme {
             "unix" => unix(address),
-            "tcp" | "http" => tcp(address, text),
-            "ssh" | "npipe" | "fd" | "https" => Err(Error::unsupported(format!("{scheme}:// hosts"))),
+            "tcp" => tcp(address),
+            "ssh" | "npipe" | "fd" => Err(Error::unsupported(format!("{scheme}:// hosts"))),
             _ => Err(Error::invalid(format!("invalid bind address format: {text}"))),
         }
     }
@@ -54,12 +54,17 @@ fn unix(path: &str) -> Result<Endpoint> {
     Ok(Endpoint::unix(if path.is_empty() { DOCKER_SOCKET } else { path }))
 }
 
-fn tcp(address: &str, whole: &str) -> Result<Endpoint> {
-    let address = address.trim_end_matches('/');
+fn tcp(address: &str) -> Result<Endpoint> {
     if address.contains("://") {
-        return Err(Error::invalid(format!("invalid proto, expected tcp: {whole}")));
+        return Err(Error::invalid(format!("invalid proto, expected tcp: {address}")));
     }
-    let (host, port) = split_port(address);
+    let whole = format!("tcp://{address}");
+    let (address, path) = address.split_once('/').unwrap_or((address, ""));
+    if !path.trim_matches('/').is_empty() {
+        return Err(Error::unsupported(format!("a path in {whole}")));
+    }
+    let (host, port) =
+        split_port(address).map_err(|why| Error::invalid(format!("parse {whole:?}: {why}")))?;
     let host = if host.is_empty() { "localhost" } else { host };
     let port = if port.is_empty() { PORT } else { port };
     if port.parse::<u16>().is_err() {
@@ -68,11 +73,17 @@ fn tcp(address: &str, whole: &str) -> Result<Endpoint> {
     Ok(Endpoint::Tcp(format!("{host}:{port}")))
 }
 
-/// Splits at the last colon that stands outside of an IPv6 address's brackets.
-fn split_port(address: &str) -> (&str, &str) {
-    match address.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (address, ""),
+/// Splits at the last colon that stands outside of an IPv6 address's brackets; what is wrong is told as Go tells it.
+fn split_port(address: &str) -> Result<(&str, &str), String> {
+    let host_len = match address.starts_with('[') {
+        true => address.find(']').ok_or("missing ']' in host")? + 1,
+        false => address.rfind(':').unwrap_or(address.len()),
+    };
+    let (host, rest) = address.split_at(host_len);
+    let port = rest.strip_prefix(':').unwrap_or(rest);
+    match port.bytes().all(|byte| byte.is_ascii_digit()) && (rest.is_empty() || rest.starts_with(':')) {
+        true => Ok((host, port)),
+        false => Err(format!("invalid port {rest:?} after host")),
     }
 }
 
@@ -102,7 +113,14 @@ mod tests {
         check("tcp://box", "tcp://box:2375");
         check("tcp://[::1]:99", "tcp://[::1]:99");
         check("tcp://[::1]", "tcp://[::1]:2375");
-        check("tcp://box:http", "invalid bind address format: tcp://box:http");
+        check("tcp://box/", "tcp://box:2375");
+        check("tcp://box:http", "parse \"tcp://box:http\": invalid port \":http\" after host");
+        check("tcp://box:99999", "invalid bind address format: tcp://box:99999");
+        check("tcp://[::1", "parse \"tcp://[::1\": missing ']' in host");
+        check("tcp://[::1]2", "parse \"tcp://[::1]2\": invalid port \"2\" after host");
+        check("tcp://box/path", "not supported: a path in tcp://box/path");
+        check("tcp://a://b", "invalid proto, expected tcp: a://b");
+        check("http://box", "invalid bind address format: http://box");
         check("ssh://me@box", "not supported: ssh:// hosts");
         check("gopher://box", "invalid bind address format: gopher://box");
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use fault::{Error, Result};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::task::JoinSet;
 
 use crate::Answer;
@@ -30,11 +30,6 @@ impl Hijacked {
             .map_err(|error| Error::unavailable("taking the connection over").with_source(error))?;
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
         Ok(Self { reader, writer, _tasks: tasks })
-    }
-
-    /// Says that no more input comes.
-    pub async fn close_input(writer: &mut WriteHalf<TokioIo<Upgraded>>) -> std::io::Result<()> {
-        writer.shutdown().await
     }
 }
 

@@ -4,13 +4,15 @@
 //! sentence that people know. A connection lives as long as its answer.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
 use fault::{Error, Kind, Result};
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::HeaderMap;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, UPGRADE, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,11 +26,12 @@ use crate::{Answer, Body, Endpoint, Hijacked};
 pub struct Client {
     endpoint: Endpoint,
     version: RefCell<String>,
+    headers: HeaderMap,
 }
 
 impl Client {
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, version: RefCell::new(api::VERSION.into()) }
+        Self { endpoint, version: RefCell::new(api::VERSION.into()), headers: HeaderMap::new() }
     }
 
     /// Speaks this version instead of the newest.
@@ -36,6 +39,18 @@ impl Client {
     pub fn with_version(self, version: &str) -> Self {
         self.version.replace(version.trim_start_matches('v').into());
         self
+    }
+
+    /// Sends these with every request. Those that a request needs itself cannot be replaced.
+    pub fn with_headers(mut self, headers: &BTreeMap<String, String>) -> Result<Self> {
+        for (name, value) in headers {
+            let key = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| Error::invalid(format!("invalid header field name {name:?}")))?;
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| Error::invalid(format!("invalid header field value for {name:?}")))?;
+            self.headers.insert(key, value);
+        }
+        Ok(self)
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -186,9 +201,13 @@ impl Request<'_> {
         if self.upgrade {
             builder = builder.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
         }
-        builder
+        let mut request = builder
             .body(self.body.into_http())
-            .expect("the path is percent-encoded and the headers are constants")
+            .expect("the path is percent-encoded and the headers are constants");
+        for (name, value) in &self.client.headers {
+            request.headers_mut().entry(name).or_insert_with(|| value.clone());
+        }
+        request
     }
 
     fn uri(&self) -> String {
@@ -244,6 +263,21 @@ mod tests {
         let request =
             client.get("/events").text("since", "").query("filters", r#"{"a":1}"#).flag("all", true);
         assert_eq!(request.uri(), "/v1.41/events?filters=%7B%22a%22:1%7D&all=1");
+    }
+
+    #[test]
+    fn more_headers_are_sent_beside_our_own() {
+        let headers = |pairs: &[(&str, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            Client::new(Endpoint::unix("/x")).with_headers(&headers)
+        };
+        let client = headers(&[("X-Meta", "a"), ("Host", "elsewhere")]).unwrap();
+        let request = client.get("/info").into_http();
+        assert_eq!(request.headers()["x-meta"], "a");
+        assert_eq!(request.headers()["host"], "api.moby.localhost");
+        let refusal = |name, value| headers(&[(name, value)]).unwrap_err().to_string();
+        assert_eq!(refusal("a b", "c"), r#"invalid header field name "a b""#);
+        assert_eq!(refusal("a", "b\n"), r#"invalid header field value for "a""#);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Calls about networks.
 
 use api::filters::Filters;
-use api::network::{Inspect, Pruned};
+use api::network::{Connect, Create, Created, Disconnect, Inspect, Pruned};
 use fault::Result;
-use serde_json::Value;
 
 use crate::http::encode;
 use crate::{Body, Client};
@@ -20,21 +19,21 @@ pub async fn inspect_raw(client: &Client, name: &str, verbose: bool) -> Result<V
 }
 
 /// Returns the new network's id.
-pub async fn create(client: &Client, network: &Value) -> Result<String> {
-    let answer: Value =
+pub async fn create(client: &Client, network: &Create) -> Result<String> {
+    let created: Created =
         client.post("/networks/create").body(Body::json(network)).send().await?.json().await?;
-    Ok(answer["Id"].as_str().unwrap_or_default().to_owned())
+    Ok(created.id)
 }
 
 pub async fn remove(client: &Client, name: &str) -> Result<()> {
     client.delete(path(name)).send().await.map(drop)
 }
 
-pub async fn connect(client: &Client, name: &str, request: &Value) -> Result<()> {
+pub async fn connect(client: &Client, name: &str, request: &Connect) -> Result<()> {
     client.post(format!("{}/connect", path(name))).body(Body::json(request)).send().await.map(drop)
 }
 
-pub async fn disconnect(client: &Client, name: &str, request: &Value) -> Result<()> {
+pub async fn disconnect(client: &Client, name: &str, request: &Disconnect) -> Result<()> {
     client.post(format!("{}/disconnect", path(name))).body(Body::json(request)).send().await.map(drop)
 }
 

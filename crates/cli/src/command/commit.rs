@@ -1,10 +1,11 @@
 //! `kogge commit`.
 
 use api::container::Commit;
+use oci::Reference;
 
-use super::{Args, Command, image_name};
+use super::{Args, Command};
 use crate::cli::Cli;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::terminal;
 
@@ -38,4 +39,17 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
         config: None,
     };
     terminal::line(client::container::commit(cli.client()?, &commit).await?)
+}
+
+/// Repository and tag of a new image's name, which may be empty. Without a tag the daemon takes `latest`.
+fn image_name(text: &str) -> Outcome<(String, String)> {
+    if text.is_empty() {
+        return Ok((String::new(), String::new()));
+    }
+    let reference = Reference::parse(text)?;
+    if reference.digest().is_some() {
+        return Err(Exit::failure("refusing to create a tag with a digest reference"));
+    }
+    let reference = reference.with_default_tag();
+    Ok((reference.canonical_name(), reference.tag().unwrap_or_default().to_owned()))
 }

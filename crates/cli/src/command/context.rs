@@ -1,11 +1,15 @@
 //! `kogge context ls` and `show`: which daemons are known, and which is spoken to.
 
+use std::collections::BTreeMap;
+
+use fault::Result;
+
 use super::{Args, Command};
-use crate::cli::Cli;
+use crate::cli::{Cli, host_variable};
 use crate::config::DEFAULT_CONTEXT;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
-use crate::format::{self, Fields, Row};
+use crate::format::{self, Fields, Row, human};
 use crate::terminal;
 
 pub(crate) const LIST: Command =
@@ -24,23 +28,11 @@ const FIELDS: Fields = Fields {
         ("Name", "NAME"),
         ("Description", "DESCRIPTION"),
         ("DockerEndpoint", "DOCKER ENDPOINT"),
-        ("Current", "CURRENT"),
         ("Error", "ERROR"),
     ],
 };
 
 async fn list(cli: &Cli, matches: Matches) -> Outcome {
-    let current = cli.context();
-    let default =
-        row(DEFAULT_CONTEXT, "Current DOCKER_HOST based configuration", &cli.default_host(), &current);
-    let others = cli.contexts();
-    let rows: Vec<Row> = std::iter::once(default)
-        .chain(
-            others
-                .iter()
-                .map(|context| row(&context.name, &context.metadata.description, context.host(), &current)),
-        )
-        .collect();
     let format = match (matches.text("format"), matches.is_on("quiet")) {
         ("" | "table", true) => "{{.Name}}",
         ("" | "table", false) => {
@@ -48,17 +40,43 @@ async fn list(cli: &Cli, matches: Matches) -> Outcome {
         }
         (given, _) => given,
     };
-    terminal::print(&format::list(format, &FIELDS, &rows)?)
+    terminal::print(&format::list(format, &FIELDS, &rows(cli)?)?)?;
+    if let Some(name) = host_variable() {
+        terminal::warn(format_args!(
+            "Warning: {name} environment variable overrides the active context. To use a context, either set the \
+             global --context flag, or unset {name} environment variable."
+        ));
+    }
+    Ok(())
 }
 
-fn row(name: &str, description: &str, endpoint: &str, current: &str) -> Row {
-    Row::new()
-        .field("Name", name)
-        .field("Description", description)
-        .field("DockerEndpoint", endpoint)
-        .field("Error", "")
-        .switch("Current", name == current)
+/// The default context, those that the user made, and the current one even if nobody made it.
+fn rows(cli: &Cli) -> Result<Vec<Row>> {
+    let current = cli.context();
+    let row = |name: &str, description: &str, endpoint: &str, error: &str| {
+        let row = Row::new().field("Name", name).field("Description", description);
+        let row = row.field("DockerEndpoint", endpoint).field("Error", human::ellipsis(error, ERROR_WIDTH));
+        (name.to_owned(), row.switch("Current", name == current))
+    };
+    let mut rows = BTreeMap::from([row(
+        DEFAULT_CONTEXT,
+        "Current DOCKER_HOST based configuration",
+        &cli.default_host()?,
+        "",
+    )]);
+    rows.extend(
+        cli.contexts()
+            .iter()
+            .map(|context| row(&context.name, &context.metadata.description, context.host(), "")),
+    );
+    if !rows.contains_key(&current) {
+        let error = cli.load_context(&current).map_or_else(|error| error.to_string(), |_| String::new());
+        rows.extend([row(&current, "", "", &error)]);
+    }
+    Ok(rows.into_values().collect())
 }
+
+const ERROR_WIDTH: usize = 45;
 
 async fn show(cli: &Cli, _: Matches) -> Outcome {
     terminal::line(cli.context())

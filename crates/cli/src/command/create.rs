@@ -10,10 +10,10 @@ use oci::Reference;
 
 use super::{Args, Command};
 use crate::PROGRAM;
-use crate::cli::Cli;
-use crate::create::{self, FLAGS};
+use crate::cli::{Cli, variable};
+use crate::create::{self, FLAGS, unreadable};
 use crate::exit::{Exit, Outcome};
-use crate::flags::{self, Matches};
+use crate::flags::{Matches, parse_bool};
 use crate::{progress, terminal};
 
 pub(super) const CONTAINER_ARGS: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
@@ -27,23 +27,11 @@ pub(crate) const COMMAND: Command =
     .flags_first();
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    if asks_for_help(&matches) {
-        return show_help(&COMMAND, &matches);
-    }
     check_pull(&matches, "create")?;
     let client = cli.client()?;
     let container = request(cli, client, &matches, "create")?;
     let id = new_container(client, &matches, &container).await?;
     terminal::line(id)
-}
-
-/// `--help` is a flag of these commands, as `-h` is the host name.
-pub(super) fn asks_for_help(matches: &Matches) -> bool {
-    matches.is_on("help")
-}
-
-pub(super) fn show_help(command: &Command, matches: &Matches) -> Outcome {
-    terminal::print(&flags::help_page(command, &matches.path, terminal::width()))
 }
 
 /// The request that the flags ask for.
@@ -97,14 +85,15 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
     if matches.is_on("use-api-socket") {
         return Err(Error::unsupported("--use-api-socket"));
     }
+    refuse_trust(matches, reference.as_ref())?;
     let mut container = container.clone();
     let (height, width) = terminal::size();
     container.host_config.console_size = [height, width];
     if matches.text("pull") == "always" {
         pull(client, matches, &container.config.image).await?;
     }
-    let send =
-        || client::container::create(client, matches.text("name"), matches.text("platform"), &container);
+    let platform = platform(matches);
+    let send = || client::container::create(client, matches.text("name"), &platform, &container);
     let created = match (send().await, reference) {
         (Err(error), Some(reference))
             if error.kind() == Kind::NotFound && matches.text("pull") == "missing" =>
@@ -123,6 +112,27 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
     Ok(created.id)
 }
 
+/// A tag is looked up in the registry's signed list, if the user wants that. What has a digest needs none.
+fn refuse_trust(matches: &Matches, image: Option<&Reference>) -> Result<()> {
+    let has_tag = image.is_some_and(|reference| reference.digest().is_none());
+    let wanted = match matches.is_given("disable-content-trust") {
+        true => !matches.is_on("disable-content-trust"),
+        false => variable("DOCKER_CONTENT_TRUST").is_some_and(|value| parse_bool(&value) != Some(false)),
+    };
+    match has_tag && wanted {
+        true => Err(Error::unsupported("content trust")),
+        false => Ok(()),
+    }
+}
+
+/// The platform that is asked for, or that of the user's environment; may be empty.
+pub(super) fn platform(matches: &Matches) -> String {
+    match matches.text("platform") {
+        "" => variable("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+        platform => platform.to_owned(),
+    }
+}
+
 /// The image's name, unless it is an id.
 fn reference(image: &str) -> Result<Option<Reference>> {
     let is_id = oci::reference::is_image_id(image)
@@ -136,8 +146,7 @@ async fn pull(client: &Client, matches: &Matches, image: &str) -> Result<()> {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
     };
-    let answer =
-        client::image::pull(client, &reference.canonical_name(), &tag, matches.text("platform")).await?;
+    let answer = client::image::pull(client, &reference.canonical_name(), &tag, &platform(matches)).await?;
     let place = if matches.is_on("quiet") { progress::Place::Nowhere } else { progress::Place::Stderr };
     progress::show(answer, place).await
 }
@@ -171,7 +180,8 @@ impl CidFile {
             )));
         }
         std::fs::write(path, "").map_err(|error| {
-            Error::io(format!("failed to create the container ID file: open {path}"), error)
+            let why = unreadable(path, &error);
+            Error::invalid(format!("failed to create the container ID file: {why}"))
         })?;
         Ok(file)
     }

@@ -3,25 +3,23 @@
 use api::filters::Filters;
 use client::Client;
 
-use super::{Args, Command, Pruned, prune_filters, reclaimed};
+use super::pruned::{self, Pruned};
+use super::{Args, Command};
 use crate::cli::Cli;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
-use crate::terminal;
 
 pub(crate) const COMMAND: Command =
     Command::new("Remove unused images", "[OPTIONS]", Args::None, |cli, matches| Box::pin(run(cli, matches)))
-        .flags(&[super::PRUNE, &[Flag::switch("all", "Remove tagged ones, too").short('a')]]);
+        .flags(&[pruned::FLAGS, &[Flag::switch("all", "Remove tagged ones, too").short('a')]]);
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let all = matches.is_on("all");
     let which =
         if all { "images without at least one container associated to them" } else { "dangling images" };
     let warning = format!("WARNING! This will remove all {which}.\nAre you sure you want to continue?");
-    if !matches.is_on("force") && !terminal::confirm(&warning)? {
-        return Err(Exit::new(1, ""));
-    }
-    reclaimed(prune(cli.client()?, all, prune_filters(cli, &matches)).await?)
+    pruned::confirm(&matches, &warning)?;
+    prune(cli.client()?, all, pruned::filters(cli, &matches)).await?.show_with_space()
 }
 
 pub(super) async fn prune(client: &Client, all: bool, mut filters: Filters) -> Outcome<Pruned> {

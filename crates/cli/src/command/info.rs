@@ -10,7 +10,7 @@ use super::{Args, Command};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::Matches;
-use crate::format::{Document, Template, human};
+use crate::format::{self, Document, Template, human};
 use crate::terminal;
 
 pub(crate) const COMMAND: Command =
@@ -222,5 +222,5 @@ fn filled(cli: &Cli, format: &str, server: Option<Vec<u8>>) -> Outcome<String> {
     let comma = if body.trim_end().ends_with('{') { "" } else { "," };
     let json = format!("{body}{comma}\"ClientInfo\":{client}}}");
     let document = Document::parse(json.as_bytes(), &[])?;
-    Ok(Template::over(format, document.orders)?.execute(&document.value, "system.dockerInfo")?)
+    format::or_blank(Template::over(format, document.orders)?.execute(&document.value, "system.dockerInfo"))
 }

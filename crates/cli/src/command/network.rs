@@ -1,18 +1,24 @@
 //! `kogge network …`. What the daemon does not do yet, it says itself.
 
+mod create;
+
+use std::collections::BTreeMap;
+
 use api::filters::Filters;
-use api::network::Inspect;
+use api::network::{Connect, Disconnect, EndpointIpam, EndpointSettings, Inspect};
 use client::Client;
 use fault::Kind;
-use serde_json::json;
 
-use super::{Args, Command, Pruned, prune_filters};
+use super::pruned::{self, Pruned};
+use super::{Args, Command};
 use crate::cli::Cli;
-use crate::create::{check_label, label_pairs};
+use crate::create::check_link;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::format::{self, Fields, Row, human};
 use crate::terminal;
+
+pub(crate) use create::CREATE;
 
 pub(crate) const LIST: Command =
     Command::new("List networks", "[OPTIONS]", Args::None, |cli, matches| Box::pin(list(cli, matches)))
@@ -24,23 +30,6 @@ pub(crate) const LIST: Command =
             Flag::switch("quiet", "Show ids only").short('q'),
         ]]);
 
-pub(crate) const CREATE: Command =
-    Command::new("Create a network", "[OPTIONS] NETWORK", Args::Exactly(1), |cli, matches| {
-        Box::pin(create(cli, matches))
-    })
-    .flags(&[&[
-        Flag::switch("attachable", "Let containers attach by hand"),
-        Flag::string("driver", "Driver of the network").short('d').default("bridge"),
-        Flag::list("gateway", "Gateway of the subnet").kind("strings"),
-        Flag::switch("internal", "No way to the outside"),
-        Flag::list("ip-range", "Give addresses from this range").kind("strings"),
-        Flag::switch("ipv4", "Use IPv4").default("true"),
-        Flag::switch("ipv6", "Use IPv6"),
-        Flag::list("label", "Set a label").checked(check_label),
-        Flag::map("opt", "Option of the driver").short('o'),
-        Flag::list("subnet", "Subnet (10.1.0.0/16)").kind("strings"),
-    ]]);
-
 pub(crate) const CONNECT: Command = Command::new(
     "Connect a container to a network",
     "[OPTIONS] NETWORK CONTAINER",
@@ -48,9 +37,13 @@ pub(crate) const CONNECT: Command = Command::new(
     |cli, matches| Box::pin(connect(cli, matches)),
 )
 .flags(&[&[
-    Flag::list("alias", "Further name of the container").kind("strings"),
+    Flag::strings("alias", "Further name of the container"),
+    Flag::strings("driver-opt", "Option of the network's driver"),
+    Flag::int("gw-priority", "The highest of the container's networks gives the default gateway"),
     Flag::string("ip", "IPv4 address"),
     Flag::string("ip6", "IPv6 address"),
+    Flag::list("link", "Link to another container").checked(check_link),
+    Flag::strings("link-local-ip", "Link-local address of the container"),
 ]]);
 
 pub(crate) const DISCONNECT: Command = Command::new(
@@ -72,7 +65,7 @@ pub(crate) const PRUNE: Command =
     Command::new("Remove all unused networks", "[OPTIONS]", Args::None, |cli, matches| {
         Box::pin(ask_and_prune(cli, matches))
     })
-    .flags(&[super::PRUNE]);
+    .flags(&[pruned::FLAGS]);
 
 async fn list(cli: &Cli, matches: Matches) -> Outcome {
     let mut networks = client::network::list(cli.client()?, &matches.filters()).await?;
@@ -123,42 +116,39 @@ fn row(network: &Inspect, trunc: bool) -> Row {
         .labels(&network.labels)
 }
 
-async fn create(cli: &Cli, matches: Matches) -> Outcome {
-    let ranges = |flag: &str| matches.list(flag).into_iter().next();
-    let subnets: Vec<_> = matches
-        .list("subnet")
-        .into_iter()
-        .map(
-            |subnet| json!({ "Subnet": subnet, "IPRange": ranges("ip-range"), "Gateway": ranges("gateway") }),
-        )
-        .collect();
-    let request = json!({
-        "Name": matches.args[0],
-        "Driver": matches.text("driver"),
-        "EnableIPv4": matches.is_given("ipv4").then(|| matches.is_on("ipv4")),
-        "EnableIPv6": matches.is_given("ipv6").then(|| matches.is_on("ipv6")),
-        "Internal": matches.is_on("internal"),
-        "Attachable": matches.is_on("attachable"),
-        "IPAM": { "Driver": "default", "Options": {}, "Config": subnets },
-        "Options": label_pairs(&matches.list("opt")),
-        "Labels": label_pairs(&matches.list("label")),
-    });
-    terminal::line(client::network::create(cli.client()?, &request).await?)
-}
-
 async fn connect(cli: &Cli, matches: Matches) -> Outcome {
-    let request = json!({
-        "Container": matches.args[1],
-        "EndpointConfig": {
-            "IPAMConfig": { "IPv4Address": matches.text("ip"), "IPv6Address": matches.text("ip6") },
-            "Aliases": matches.list("alias"),
-        },
-    });
+    let request = Connect { container: matches.args[1].clone(), endpoint_config: Some(endpoint(&matches)?) };
     Ok(client::network::connect(cli.client()?, &matches.args[0], &request).await?)
 }
 
+fn endpoint(matches: &Matches) -> Outcome<EndpointSettings> {
+    let link_local = matches.strings("link-local-ip");
+    let ipam = EndpointIpam {
+        ipv4_address: matches.text("ip").into(),
+        ipv6_address: matches.text("ip6").into(),
+        link_local_ips: Some(link_local).filter(|addresses| !addresses.is_empty()),
+    };
+    Ok(EndpointSettings {
+        ipam_config: (ipam != EndpointIpam::default()).then_some(ipam),
+        links: Some(matches.list("link")),
+        aliases: Some(matches.strings("alias")),
+        driver_opts: Some(driver_options(&matches.strings("driver-opt"))?),
+        gw_priority: matches.int("gw-priority"),
+        ..EndpointSettings::default()
+    })
+}
+
+fn driver_options(given: &[String]) -> Outcome<BTreeMap<String, String>> {
+    let pair = |option: &String| {
+        let (key, value) = option.split_once('=').filter(|(key, _)| !key.is_empty())?;
+        Some((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    let pairs: Option<_> = given.iter().map(pair).collect();
+    pairs.ok_or_else(|| Exit::failure("invalid key/value pair format in driver options"))
+}
+
 async fn disconnect(cli: &Cli, matches: Matches) -> Outcome {
-    let request = json!({ "Container": matches.args[1], "Force": matches.is_on("force") });
+    let request = Disconnect { container: matches.args[1].clone(), force: matches.is_on("force") };
     Ok(client::network::disconnect(cli.client()?, &matches.args[0], &request).await?)
 }
 
@@ -182,10 +172,8 @@ const WARNING: &str = "WARNING! This will remove all custom networks not used by
                        Are you sure you want to continue?";
 
 async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
-    if !matches.is_on("force") && !terminal::confirm(WARNING)? {
-        return Err(Exit::new(1, ""));
-    }
-    prune(cli.client()?, &prune_filters(cli, &matches)).await?.show()
+    pruned::confirm(&matches, WARNING)?;
+    prune(cli.client()?, &pruned::filters(cli, &matches)).await?.show()
 }
 
 pub(super) async fn prune(client: &Client, filters: &Filters) -> Outcome<Pruned> {

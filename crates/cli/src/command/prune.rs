@@ -3,26 +3,24 @@
 use api::filters::Filters;
 use client::Client;
 
-use super::{Args, Command, Pruned, prune_filters, reclaimed};
+use super::pruned::{self, Pruned};
+use super::{Args, Command};
 use crate::cli::Cli;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use crate::flags::Matches;
-use crate::terminal;
 
 pub(crate) const COMMAND: Command =
     Command::new("Remove all stopped containers", "[OPTIONS]", Args::None, |cli, matches| {
         Box::pin(run(cli, matches))
     })
-    .flags(&[super::PRUNE]);
+    .flags(&[pruned::FLAGS]);
 
 const WARNING: &str = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    let filters = prune_filters(cli, &matches);
-    if !matches.is_on("force") && !terminal::confirm(WARNING)? {
-        return Err(Exit::new(1, ""));
-    }
-    reclaimed(prune(cli.client()?, &filters).await?)
+    let filters = pruned::filters(cli, &matches);
+    pruned::confirm(&matches, WARNING)?;
+    prune(cli.client()?, &filters).await?.show_with_space()
 }
 
 pub(super) async fn prune(client: &Client, filters: &Filters) -> Outcome<Pruned> {

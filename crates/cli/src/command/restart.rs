@@ -1,6 +1,6 @@
 //! `kogge restart`.
 
-use super::{Args, Command, stop, stop_timeout};
+use super::{Args, Command, stop};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::Matches;
@@ -17,7 +17,7 @@ pub(crate) const COMMAND: Command = Command::new(
 
 /// One after the other, as their order may matter.
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    let timeout = stop_timeout(&matches)?;
+    let timeout = stop::timeout(&matches)?;
     let (client, signal) = (cli.client()?, matches.text("signal"));
     let mut errors = Vec::new();
     for name in &matches.args {

@@ -33,9 +33,6 @@ const OWN: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    if create::asks_for_help(&matches) {
-        return create::show_help(&COMMAND, &matches);
-    }
     create::check_pull(&matches, "run")?;
     let client = cli.client()?;
     let mut container = create::request(cli, client, &matches, "run")?;

@@ -2,6 +2,7 @@
 
 use api::container::{Inspect, WaitCondition};
 use client::Client;
+use fault::Error;
 
 use super::run::{exit_code, told};
 use super::{Args, Command};
@@ -29,8 +30,8 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    if matches.is_given("checkpoint") {
-        return Err(fault::Error::unsupported("--checkpoint").into());
+    if let Some(flag) = ["checkpoint", "checkpoint-dir"].into_iter().find(|flag| matches.is_given(flag)) {
+        return Err(Error::unsupported(format!("--{flag}")).into());
     }
     match matches.is_on("attach") || matches.is_on("interactive") {
         true => attached(cli, &matches).await,

@@ -2,7 +2,6 @@
 
 mod figures;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::container::ListOptions;
@@ -10,6 +9,9 @@ use api::filters::Filters;
 use api::stats::Stats;
 use client::Client;
 use fault::{Error, Result};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 
@@ -112,14 +114,12 @@ enum Change {
 
 /// The table that refreshes itself. With names it ends when none is left; without, containers come and go.
 async fn live(client: &Client, matches: &Matches, view: &View) -> Outcome {
-    let names = names(client, matches).await?;
-    let follows_all = matches.args.is_empty();
     let (sender, changes) = mpsc::channel(CHANGES_MAX);
-    let mut table: BTreeMap<usize, (String, Option<Stats>)> = BTreeMap::new();
-    for name in &names {
-        table.insert(table.len(), (name.clone(), None));
-    }
-    let drawing = draw(client, view, table, changes, sender.clone(), follows_all);
+    let follows_all = matches.args.is_empty();
+    let (rows, readers) = (Vec::new(), FuturesUnordered::new());
+    let mut table = Table { client, follows_all, rows, readers, sender: sender.clone() };
+    names(client, matches).await?.into_iter().for_each(|name| table.add(name));
+    let drawing = table.draw(view, changes);
     match follows_all {
         true => tokio::select! {
             drawn = drawing => drawn,
@@ -129,48 +129,62 @@ async fn live(client: &Client, matches: &Matches, view: &View) -> Outcome {
     }
 }
 
-async fn draw(
-    client: &Client,
-    view: &View,
-    table: BTreeMap<usize, (String, Option<Stats>)>,
-    mut changes: mpsc::Receiver<Change>,
-    sender: mpsc::Sender<Change>,
+/// What is shown, and who finds out what there is to show.
+struct Table<'c> {
+    client: &'c Client,
     follows_all: bool,
-) -> Outcome {
-    let mut rows: Vec<(String, Option<Stats>)> = table.into_values().collect();
-    let mut readers: futures_util::stream::FuturesUnordered<_> =
-        rows.iter().map(|(name, _)| follow(client, name.clone(), sender.clone())).collect();
-    let mut tick = interval_at(Instant::now() + REFRESH, REFRESH);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                terminal::print(&screen(&view.text(rows.iter().map(|(name, stats)| (name, stats)))?))?;
-                if rows.is_empty() && !follows_all {
-                    return Ok(());
+    rows: Vec<(String, Option<Stats>)>,
+    readers: FuturesUnordered<LocalBoxFuture<'c, ()>>,
+    sender: mpsc::Sender<Change>,
+}
+
+impl Table<'_> {
+    fn add(&mut self, name: String) {
+        if self.rows.iter().all(|(known, _)| *known != name) {
+            self.rows.push((name.clone(), None));
+            self.readers.push(follow(self.client, name, self.sender.clone()).boxed_local());
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.rows.retain(|(known, _)| known != name);
+    }
+
+    async fn draw(mut self, view: &View, mut changes: mpsc::Receiver<Change>) -> Outcome {
+        let mut tick = interval_at(Instant::now() + REFRESH, REFRESH);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    let rows = self.rows.iter().map(|(name, stats)| (name, stats));
+                    terminal::print(&screen(&view.text(rows)?))?;
+                    if self.rows.is_empty() && !self.follows_all {
+                        return Ok(());
+                    }
+                }
+                Some(()) = self.readers.next() => {}
+                Some(change) = changes.recv() => self.apply(change)?,
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Outcome {
+        match change {
+            Change::Reading(name, stats) => {
+                if let Some(row) = self.rows.iter_mut().find(|(known, _)| *known == name) {
+                    row.1 = Some(*stats);
                 }
             }
-            Some(()) = futures_util::StreamExt::next(&mut readers) => {}
-            Some(change) = changes.recv() => match change {
-                Change::Reading(name, stats) => {
-                    if let Some(row) = rows.iter_mut().find(|(known, _)| *known == name) {
-                        row.1 = Some(*stats);
-                    }
+            Change::Ended(name, error) => {
+                let is_unknown = self.rows.iter().any(|(known, stats)| *known == name && stats.is_none());
+                match error {
+                    Some(error) if is_unknown && !self.follows_all => return Err(error.into()),
+                    _ => self.remove(&name),
                 }
-                Change::Ended(name, error) => {
-                    let first = rows.iter().any(|(known, stats)| *known == name && stats.is_none());
-                    match error {
-                        Some(error) if first && !follows_all => return Err(error.into()),
-                        _ => rows.retain(|(known, _)| *known != name),
-                    }
-                }
-                Change::Appeared(name) if rows.iter().all(|(known, _)| *known != name) => {
-                    rows.push((name.clone(), None));
-                    readers.push(follow(client, name, sender.clone()));
-                }
-                Change::Appeared(_) => {}
-                Change::Gone(name) => rows.retain(|(known, _)| *known != name),
-            },
+            }
+            Change::Appeared(name) => self.add(name),
+            Change::Gone(name) => self.remove(&name),
         }
+        Ok(())
     }
 }
 
@@ -234,3 +248,50 @@ const FIELDS: Fields = Fields {
 const REFRESH: Duration = Duration::from_millis(500);
 /// Readings come once a second and container; this is far more than one refresh sees.
 const CHANGES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use client::Endpoint;
+
+    use super::*;
+
+    fn check(follows_all: bool, changes: Vec<Change>, wanted: &str) {
+        let client = Client::new(Endpoint::unix("/nobody/listens"));
+        let (sender, _receiver) = mpsc::channel(1);
+        let (rows, readers) = (Vec::new(), FuturesUnordered::new());
+        let mut table = Table { client: &client, follows_all, rows, readers, sender };
+        let got = match changes.into_iter().try_for_each(|change| table.apply(change)) {
+            Err(exit) => exit.message,
+            Ok(()) => {
+                let text = |(name, stats): &(String, Option<Stats>)| format!("{name}:{}", stats.is_some());
+                table.rows.iter().map(text).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(got, wanted);
+    }
+
+    fn appeared() -> Change {
+        Change::Appeared("a".into())
+    }
+
+    fn reading() -> Change {
+        Change::Reading("a".into(), Box::default())
+    }
+
+    fn failed() -> Change {
+        Change::Ended("a".into(), Some(Error::not_found("no such container")))
+    }
+
+    #[test]
+    fn containers_come_and_go() {
+        check(true, vec![appeared(), appeared(), reading()], "a:true");
+        check(true, vec![appeared(), Change::Gone("a".into()), reading()], "");
+        check(true, vec![appeared(), failed()], "");
+        check(false, vec![appeared(), reading(), failed()], "");
+    }
+
+    #[test]
+    fn a_name_that_never_was_is_an_error() {
+        check(false, vec![appeared(), failed()], "no such container");
+    }
+}

@@ -1,8 +1,8 @@
 //! `kogge stop`.
 
-use super::{Args, Command, many, stop_timeout};
+use super::{Args, Command, many};
 use crate::cli::Cli;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 
 pub(crate) const COMMAND: Command = Command::new(
@@ -21,7 +21,17 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    let timeout = stop_timeout(&matches)?;
+    let timeout = timeout(&matches)?;
     let (client, signal) = (cli.client()?, matches.text("signal"));
     many::each(&matches.args, |name| client::container::stop(client, name, timeout, signal)).await
+}
+
+/// Seconds, if any were named.
+pub(super) fn timeout(matches: &Matches) -> Outcome<Option<i64>> {
+    match (matches.is_given("timeout"), matches.is_given("time")) {
+        (true, true) => Err(Exit::failure("conflicting options: cannot specify both --timeout and --time")),
+        (true, false) => Ok(Some(matches.int("timeout"))),
+        (false, true) => Ok(Some(matches.int("time"))),
+        (false, false) => Ok(None),
+    }
 }

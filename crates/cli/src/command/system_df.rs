@@ -16,12 +16,13 @@ pub(crate) const COMMAND: Command =
         .flags(&[&[super::FORMAT, Flag::switch("verbose", "Show each object").short('v')]]);
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    let usage = client::system::disk_usage(cli.client()?).await?;
     let format = matches.text("format");
-    if matches.is_on("verbose") {
-        if !matches!(format, "" | "table") {
-            return Err(fault::Error::unsupported("--verbose with --format").into());
-        }
+    let is_verbose = matches.is_on("verbose");
+    if is_verbose && !matches!(format, "" | "table") {
+        return Err(fault::Error::unsupported("--verbose with --format").into());
+    }
+    let usage = client::system::disk_usage(cli.client()?).await?;
+    if is_verbose {
         return terminal::print(&verbose(usage)?);
     }
     let format = match format {

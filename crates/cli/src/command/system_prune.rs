@@ -1,14 +1,14 @@
 //! `kogge system prune`: all the prunes, one after the other.
 
-use super::{Args, Command, image_prune, network, prune, prune_filters, reclaimed, volume};
+use super::pruned::{self, Pruned};
+use super::{Args, Command, image_prune, network, prune, volume};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
-use crate::terminal;
 
 pub(crate) const COMMAND: Command =
     Command::new("Remove unused data", "[OPTIONS]", Args::None, |cli, matches| Box::pin(run(cli, matches)))
-        .flags(&[super::PRUNE, FLAGS]);
+        .flags(&[pruned::FLAGS, FLAGS]);
 
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Remove all unused images, not just dangling ones").short('a'),
@@ -17,13 +17,11 @@ const FLAGS: &[Flag] = &[
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let (all, volumes) = (matches.is_on("all"), matches.is_on("volumes"));
-    let filters = prune_filters(cli, &matches);
+    let filters = pruned::filters(cli, &matches);
     if volumes && filters.contains("until") {
         return Err(Exit::failure("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    if !matches.is_on("force") && !terminal::confirm(&question(all, volumes, &filters))? {
-        return Err(Exit::new(1, ""));
-    }
+    pruned::confirm(&matches, &question(all, volumes, &filters))?;
     let client = cli.client()?;
     let mut done = vec![prune::prune(client, &filters).await?, network::prune(client, &filters).await?];
     if volumes {
@@ -31,10 +29,8 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     }
     done.push(image_prune::prune(client, all, filters).await?);
     let bytes = done.iter().map(|pruned| pruned.bytes).sum();
-    for pruned in &done {
-        pruned.show()?;
-    }
-    reclaimed(super::Pruned::new("", &[], bytes))
+    done.iter().try_for_each(Pruned::show)?;
+    Pruned::new("", &[], bytes).show_with_space()
 }
 
 fn question(all: bool, volumes: bool, filters: &api::filters::Filters) -> String {

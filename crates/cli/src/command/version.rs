@@ -10,7 +10,7 @@ use super::{Args, Command};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::Matches;
-use crate::format::{Document, Skeleton, Tabs, Template, human};
+use crate::format::{self, Document, Skeleton, Tabs, Template, human};
 use crate::terminal;
 
 pub(crate) const COMMAND: Command =
@@ -35,7 +35,10 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let document = Document::parse(versions.to_string().as_bytes(), GO_NAMES)?;
     let text = match source == LAYOUT {
         true => page(&document.value)?,
-        false => Template::over(source, document.orders)?.execute_on_map(&document.value)?,
+        false => {
+            let template = Template::over(source, document.orders)?.called("version");
+            format::or_blank(template.execute(&document.value, "system.versionInfo"))?
+        }
     };
     terminal::print(&Tabs::VERSION.align(&(text + "\n")))?;
     failure.map_or(Ok(()), |error| Err(error.into()))
@@ -133,12 +136,12 @@ Server:{{if .Platform.Name}} {{.Platform.Name}}{{end}}
  {{.Name}}:
   Version:	{{.Version}}
 {{- if eq .Name "Engine"}}
-  API version:	{{index .Details "ApiVersion"}} (minimum version {{index .Details "MinAPIVersion"}})
-  Go version:	{{index .Details "GoVersion"}}
-  Git commit:	{{index .Details "GitCommit"}}
-  Built:	{{index .Details "BuildTime"}}
-  OS/Arch:	{{index .Details "Os"}}/{{index .Details "Arch"}}
-  Experimental:	{{index .Details "Experimental"}}
+  API version:	{{with index .Details "ApiVersion"}}{{.}}{{end}} (minimum version {{with index .Details "MinAPIVersion"}}{{.}}{{end}})
+  Go version:	{{with index .Details "GoVersion"}}{{.}}{{end}}
+  Git commit:	{{with index .Details "GitCommit"}}{{.}}{{end}}
+  Built:	{{with index .Details "BuildTime"}}{{.}}{{end}}
+  OS/Arch:	{{with index .Details "Os"}}{{.}}{{end}}/{{with index .Details "Arch"}}{{.}}{{end}}
+  Experimental:	{{with index .Details "Experimental"}}{{.}}{{end}}
 {{- else}}
 {{- range $key, $value := .Details}}
   {{$key}}:	{{$value}}

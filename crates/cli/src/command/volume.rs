@@ -4,7 +4,8 @@ use api::filters::Filters;
 use api::volume::{Create, Volume};
 use client::Client;
 
-use super::{Args, Command, Pruned, prune_filters, reclaimed};
+use super::pruned::{self, Pruned};
+use super::{Args, Command};
 use crate::cli::Cli;
 use crate::create::{check_label, label_pairs};
 use crate::exit::{Exit, Outcome};
@@ -45,7 +46,7 @@ pub(crate) const PRUNE: Command =
     Command::new("Remove unused local volumes", "[OPTIONS]", Args::None, |cli, matches| {
         Box::pin(ask_and_prune(cli, matches))
     })
-    .flags(&[super::PRUNE, &[Flag::switch("all", "Remove named ones, too").short('a')]]);
+    .flags(&[pruned::FLAGS, &[Flag::switch("all", "Remove named ones, too").short('a')]]);
 
 async fn create(cli: &Cli, matches: Matches) -> Outcome {
     let name = match (matches.args.first(), matches.text("name")) {
@@ -136,7 +137,7 @@ async fn remove(cli: &Cli, matches: Matches) -> Outcome {
 
 async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
     let all = matches.is_on("all");
-    let mut filters = prune_filters(cli, &matches);
+    let mut filters = pruned::filters(cli, &matches);
     if all {
         if filters.contains("all") {
             return Err(Exit::failure("conflicting options: cannot specify both --all and --filter all=1"));
@@ -147,10 +148,8 @@ async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
     let warning = format!(
         "WARNING! This will remove {which} not used by at least one container.\nAre you sure you want to continue?"
     );
-    if !matches.is_on("force") && !terminal::confirm(&warning)? {
-        return Err(Exit::new(1, ""));
-    }
-    reclaimed(prune(cli.client()?, &filters).await?)
+    pruned::confirm(&matches, &warning)?;
+    prune(cli.client()?, &filters).await?.show_with_space()
 }
 
 pub(super) async fn prune(client: &Client, filters: &Filters) -> Outcome<Pruned> {

@@ -77,7 +77,7 @@ pub(crate) fn label(text: &str) -> Checked<String> {
     Ok(text.into())
 }
 
-pub(super) fn link(text: &str) -> Checked<String> {
+pub(crate) fn link(text: &str) -> Checked<String> {
     match text {
         "" => Err("empty string specified for links".into()),
         _ if text.matches(':').count() > 1 => Err(format!("bad format for links: {text}")),

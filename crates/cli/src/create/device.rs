@@ -4,7 +4,8 @@ use api::host_config::{DeviceMapping, ThrottleDevice, WeightDevice};
 use serde_json::{Value, json};
 
 use super::volume::clean;
-use super::{Checked, csv, environment};
+use super::{Checked, environment};
+use crate::flags::csv_fields;
 
 /// Devices by path, and those by their name in the Container Device Interface (`vendor.com/class=name`).
 pub(super) fn sort(given: &[String]) -> Checked<(Vec<DeviceMapping>, Vec<String>)> {
@@ -130,7 +131,7 @@ pub(super) fn gpus(text: &str) -> Checked<Value> {
         "Driver": "", "Count": 0, "DeviceIDs": null, "Capabilities": [["gpu"]], "Options": {}
     });
     let mut seen: Vec<String> = Vec::new();
-    for field in csv::fields(text)? {
+    for field in csv_fields(text)? {
         let (key, value) = field.split_once('=').unwrap_or((&field, ""));
         if seen.iter().any(|known| known == key) {
             return Err(format!("gpu request key '{key}' can be specified only once"));
@@ -147,7 +148,7 @@ pub(super) fn gpus(text: &str) -> Checked<Value> {
             "capabilities" => {
                 request["Capabilities"] = json!([value.split(',').chain(["gpu"]).collect::<Vec<_>>()]);
             }
-            "options" => request["Options"] = json!(environment::pairs(&csv::fields(value)?)),
+            "options" => request["Options"] = json!(environment::pairs(&csv_fields(value)?)),
             key => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Checked;
+use crate::format::human::kernel_words;
 
 /// Environment variables; in a file a bare name takes our own value, if there is one.
 pub(crate) fn collect(files: &[String], given: &[String]) -> Checked<Vec<String>> {
@@ -42,13 +43,7 @@ fn read_all(
 
 /// Go's words for a file that does not open.
 pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> String {
-    let why = match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "is a directory".into(),
-        _ => error.to_string(),
-    };
-    format!("open {file}: {why}")
+    format!("open {file}: {}", kernel_words(error))
 }
 
 fn parse(bytes: &[u8], bare: impl Fn(&str) -> Option<String>) -> Checked<Vec<String>> {

@@ -53,7 +53,6 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::span("health-start-interval", "Time between checks while the container starts (ms|s|m|h)"),
     Flag::span("health-start-period", "Time to start before failed checks count (ms|s|m|h)"),
     Flag::span("health-timeout", "Time that one check may take (ms|s|m|h)"),
-    Flag::switch("help", "Print usage"),
     Flag::string("hostname", "Host name inside the container").short('h'),
     Flag::switch("init", "Run an init that forwards signals and reaps processes"),
     Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),

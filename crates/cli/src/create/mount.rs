@@ -3,8 +3,8 @@
 use api::host_config::{BindOptions, Driver, Mount, TmpfsOptions, VolumeOptions};
 use serde_json::json;
 
-use super::{Checked, csv, volume};
-use crate::flags::parse_bool;
+use super::{Checked, volume};
+use crate::flags::{csv_fields, parse_bool};
 
 pub(super) fn check(text: &str) -> Checked<String> {
     parse(text).map(|_| text.to_owned())
@@ -16,7 +16,7 @@ pub(super) fn all(given: &[String]) -> Vec<Mount> {
 
 fn parse(text: &str) -> Checked<Mount> {
     let mut mount = Mount { kind: "volume".into(), ..Mount::default() };
-    for field in csv::fields(text)? {
+    for field in csv_fields(text)? {
         match field.split_once('=') {
             Some((key, value)) => set(&mut mount, &key.to_lowercase(), value, &field)?,
             None => switch(&mut mount, &field)?,

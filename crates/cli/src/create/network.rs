@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use api::network::{EndpointIpam, EndpointSettings};
 
-use super::{Checked, check, csv};
-use crate::flags::Matches;
+use super::{Checked, check};
+use crate::flags::{Matches, csv_fields};
 
 /// One `--network`, in its short or long form.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ fn parse(text: &str) -> Checked<Attachment> {
         return Ok(Attachment { target: text.into(), ..Attachment::default() });
     }
     let mut attachment = Attachment::default();
-    for field in csv::fields(text)? {
+    for field in csv_fields(text)? {
         let field = field.to_lowercase();
         let (key, value) = field
             .split_once('=')

@@ -99,7 +99,12 @@ fn split_protocol(text: &str) -> (&str, &str) {
 }
 
 fn address(text: &str) -> Checked<String> {
-    let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
+    let bare = match text.strip_prefix('[') {
+        Some(inner) => inner
+            .strip_suffix(']')
+            .ok_or_else(|| format!("invalid IP address {text}: address {text}:: missing ']' in address"))?,
+        None => text,
+    };
     match bare.is_empty() || bare.parse::<IpAddr>().is_ok() {
         true => Ok(bare.into()),
         false => Err(format!("invalid IP address: {bare}")),
@@ -178,6 +183,7 @@ mod tests {
         check("x:80", "invalid hostPort: x");
         check("8080:", "no port specified: 8080:<empty>");
         check("1.2.3:8080:80", "invalid IP address: 1.2.3");
+        check("[::1]:80", "invalid IP address [:: address [::: missing ']' in address");
         check("80/icmp", "invalid proto: icmp");
         check("1-3:80-81", "invalid ranges specified for container and host Ports: 80-81 and 1-3");
         check("99999", "invalid containerPort: 99999");

@@ -61,9 +61,6 @@ pub(crate) const CPUS_CHECK: Check = |text| nano_cpus(text).map(|_| text.to_owne
 
 /// Billionths of a processor, exactly: no digit may be lost.
 pub(crate) fn nano_cpus(text: &str) -> Checked<i64> {
-    if text.is_empty() {
-        return Ok(0);
-    }
     let bad = || format!("failed to parse {text} as a rational number");
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -130,10 +127,10 @@ fn ulimit(text: &str) -> Checked<Ulimit> {
 }
 
 fn limit(text: &str) -> Checked<i64> {
-    if text == "infinity" {
-        return Ok(-1);
-    }
-    text.parse().map_err(|_| go_error("ParseInt", text, "invalid syntax"))
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = if is_number { "value out of range" } else { "invalid syntax" };
+    text.parse().map_err(|_| go_error("ParseInt", text, problem))
 }
 
 const NANO_DIGITS: usize = 9;
@@ -176,7 +173,6 @@ mod tests {
     fn limits_are_checked() {
         let both = ulimit("nofile=10:20").unwrap();
         assert_eq!((both.soft, both.hard), (10, 20));
-        assert_eq!(ulimit("nofile=infinity").unwrap().hard, -1);
         for (text, wanted) in [
             ("nofile", "invalid ulimit argument: nofile"),
             ("x=1", "invalid ulimit type: x"),
@@ -186,6 +182,11 @@ mod tests {
             ),
             ("nofile=5:2", "ulimit soft limit must be less than or equal to hard limit: 5 > 2"),
             ("nofile=a", "strconv.ParseInt: parsing \"a\": invalid syntax"),
+            ("nofile=infinity", "strconv.ParseInt: parsing \"infinity\": invalid syntax"),
+            (
+                "nofile=99999999999999999999",
+                "strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+            ),
         ] {
             assert_eq!(ulimit(text).unwrap_err(), wanted);
         }

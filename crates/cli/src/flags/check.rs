@@ -69,9 +69,9 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
     }
     let mut total = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        rest = &rest[digits..];
+        let (digits, after) = decimal(rest);
+        let number: f64 = digits.parse().map_err(|_| invalid())?;
+        rest = after;
         let unit = &rest[..rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len())];
         let scale = match unit {
             "" => return Err(format!("time: missing unit in duration {text:?}")),
@@ -85,6 +85,17 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
         return Err(invalid());
     }
     Ok((sign * total).round() as i64)
+}
+
+/// Digits with at most one point among them, and what follows.
+fn decimal(text: &str) -> (&str, &str) {
+    let is_other = |c: char| !c.is_ascii_digit();
+    let whole = text.find(is_other).unwrap_or(text.len());
+    let end = match text[whole..].strip_prefix('.') {
+        Some(fraction) => text.len() - fraction.len() + fraction.find(is_other).unwrap_or(fraction.len()),
+        None => whole,
+    };
+    text.split_at(end)
 }
 
 fn unit_nanoseconds(unit: &str) -> Option<f64> {
@@ -107,7 +118,7 @@ pub(super) fn size(text: &str) -> Result<String, String> {
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
     let digits = text.rfind(|c: char| c.is_ascii_digit() || c == '.').ok_or_else(invalid)? + 1;
-    let number: f64 = text[..digits].parse().map_err(|_| invalid())?;
+    let number: f64 = text[..digits].parse().map_err(|_| go_error("ParseFloat", &text[..digits], INVALID))?;
     if number < 0.0 || text.starts_with('+') {
         return Err(invalid());
     }
@@ -123,6 +134,11 @@ fn scale(unit: &str) -> Option<f64> {
     };
     let power = ["k", "m", "g", "t", "p"].iter().position(|known| *known == letter)?;
     Some(1024f64.powi(i32::try_from(power).ok()? + 1))
+}
+
+/// Comma-separated values, or none.
+pub(super) fn strings(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { super::csv::fields(text).map(|_| text.to_owned()) }
 }
 
 pub(super) fn filter(text: &str) -> Result<String, String> {
@@ -164,6 +180,7 @@ mod tests {
         }
         for (text, problem) in [
             ("5", r#"time: missing unit in duration "5""#),
+            ("1.5.5s", r#"time: missing unit in duration "1.5.5s""#),
             ("abc", r#"time: invalid duration "abc""#),
             ("5x", r#"time: unknown unit "x" in duration "5x""#),
             ("", r#"time: invalid duration """#),
@@ -180,6 +197,7 @@ mod tests {
             assert_eq!(bytes(text), Ok(wanted), "{text}");
         }
         assert_eq!(bytes("x").unwrap_err(), "invalid size: 'x'");
+        assert_eq!(bytes("1.5.5m").unwrap_err(), r#"strconv.ParseFloat: parsing "1.5.5": invalid syntax"#);
         assert_eq!(bytes("-1").unwrap_err(), "invalid size: '-1'");
         assert_eq!(bytes("12xb").unwrap_err(), "invalid suffix: 'xb'");
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Flag;
-use crate::command::{Command, GROUPS, Group, PLAIN, Section};
+use super::{Flag, HELP};
+use crate::command::{Command, GLOBAL, GROUPS, Group, PLAIN, Section};
 
 /// A command's page; `path` is how it was called, `width` the terminal's.
 pub(crate) fn page(command: &Command, path: &str, width: usize) -> String {
@@ -13,6 +13,10 @@ pub(crate) fn page(command: &Command, path: &str, width: usize) -> String {
     }
     let mut flags: Vec<&Flag> = command.flags.iter().flat_map(|part| part.iter()).collect();
     flags.retain(|flag| !flag.hidden);
+    // Where its letter has another meaning, `--help` is not to be guessed.
+    if flags.iter().any(|flag| flag.short == HELP.short) {
+        flags.push(&HELP_ROW);
+    }
     if !flags.is_empty() {
         flags.sort_by_key(|flag| flag.long);
         push(&mut page, format_args!("\nOptions:\n{}", options(&flags, width)));
@@ -34,7 +38,7 @@ pub(crate) fn group(group: &Group) -> String {
     page
 }
 
-pub(crate) fn root(global: &'static [Flag], width: usize) -> String {
+pub(crate) fn root(width: usize) -> String {
     let program = crate::PROGRAM;
     let mut page = format!("Usage:  {program} [OPTIONS] COMMAND\n\nRuns containers as Docker does\n");
     for (section, title) in [(Section::Common, "Common Commands"), (Section::Other, "Commands")] {
@@ -49,7 +53,7 @@ pub(crate) fn root(global: &'static [Flag], width: usize) -> String {
             .collect();
         push(&mut page, format_args!("\n{title}:\n{}", columns(&rows)));
     }
-    let flags: Vec<&Flag> = global.iter().filter(|flag| !flag.hidden).collect();
+    let flags: Vec<&Flag> = GLOBAL.iter().filter(|flag| !flag.hidden).collect();
     push(&mut page, format_args!("\nGlobal Options:\n{}", options(&flags, width)));
     push(&mut page, format_args!("\nRun '{program} COMMAND --help' for more information on a command.\n"));
     page
@@ -113,6 +117,8 @@ fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     text.write_fmt(more).expect("writing to a string does not fail");
 }
 
+const HELP_ROW: Flag = Flag { short: None, ..HELP };
+
 /// Narrower than this, text is not worth wrapping.
 const TEXT_WIDTH_MIN: usize = 24;
 
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn help_pages_stay_as_they_are() {
-        let mut all = root(crate::command::GLOBAL, 80);
+        let mut all = root(80);
         for entry in PLAIN {
             all.push_str("\n----\n");
             all.push_str(&page(entry.command, &format!("kogge {}", entry.name), 80));

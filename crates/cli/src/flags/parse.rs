@@ -1,36 +1,19 @@
 //! From words to checked values: `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`, clusters `-it`.
 
-use super::{Flag, Matches};
-
-/// What the words say.
-#[derive(Debug)]
-pub(crate) enum Parsed {
-    Matches(Matches),
-    /// `--help`, or `-h` where that is no flag of the command's own.
-    Help {
-        by_short: bool,
-    },
-}
+use super::{Flag, HELP, Matches};
 
 /// Reads `words` by the table. With `interspersed`, flags may follow other words; else the first other word ends them.
+/// Every table has `--help`, and `-h` where that is no flag of the table's own.
 pub(crate) fn parse(
     table: &[&'static [Flag]],
     interspersed: bool,
     words: &[String],
-) -> Result<Parsed, String> {
-    let flags: Vec<&'static Flag> = table.iter().flat_map(|part| part.iter()).collect();
+) -> Result<Matches, String> {
+    let flags: Vec<&'static Flag> = table.iter().flat_map(|part| part.iter()).chain([&HELP]).collect();
     let matches = Matches { table: flags, ..Matches::default() };
     let mut reading = Reading { matches, words: words.iter(), interspersed };
-    match reading.run() {
-        Ok(()) => Ok(Parsed::Matches(reading.matches)),
-        Err(Stop::Help { by_short }) => Ok(Parsed::Help { by_short }),
-        Err(Stop::Wrong(message)) => Err(message),
-    }
-}
-
-enum Stop {
-    Help { by_short: bool },
-    Wrong(String),
+    reading.run()?;
+    Ok(reading.matches)
 }
 
 struct Reading<'w> {
@@ -40,7 +23,7 @@ struct Reading<'w> {
 }
 
 impl Reading<'_> {
-    fn run(&mut self) -> Result<(), Stop> {
+    fn run(&mut self) -> Result<(), String> {
         while let Some(word) = self.words.next() {
             if word == "--" {
                 break;
@@ -60,20 +43,15 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn long(&mut self, text: &str, word: &str) -> Result<(), Stop> {
+    fn long(&mut self, text: &str, word: &str) -> Result<(), String> {
         if text.starts_with(['-', '=']) {
-            return Err(Stop::Wrong(format!("bad flag syntax: {word}")));
+            return Err(format!("bad flag syntax: {word}"));
         }
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
-        let Some(flag) = self.find(|flag| flag.long == name) else {
-            return Err(match name {
-                "help" => Stop::Help { by_short: false },
-                _ => Stop::Wrong(format!("unknown flag: --{name}")),
-            });
-        };
+        let flag = self.find(|flag| flag.long == name).ok_or_else(|| format!("unknown flag: --{name}"))?;
         let value = match value {
             Some(value) => value.to_owned(),
             None => self.value(flag, || format!("--{name}"))?,
@@ -81,15 +59,15 @@ impl Reading<'_> {
         self.keep(flag, &value)
     }
 
-    fn cluster(&mut self, mut text: &str) -> Result<(), Stop> {
+    fn cluster(&mut self, mut text: &str) -> Result<(), String> {
         while let Some(letter) = text.chars().next() {
             let rest = &text[letter.len_utf8()..];
-            let Some(flag) = self.find(|flag| flag.short == Some(letter)) else {
-                return Err(match letter {
-                    'h' => Stop::Help { by_short: true },
-                    _ => Stop::Wrong(format!("unknown shorthand flag: '{letter}' in -{text}")),
-                });
-            };
+            let flag = self
+                .find(|flag| flag.short == Some(letter))
+                .ok_or_else(|| format!("unknown shorthand flag: '{letter}' in -{text}"))?;
+            if flag.is_help() {
+                self.matches.remarks.push("Flag shorthand -h has been deprecated, use --help".into());
+            }
             if let Some(value) = rest.strip_prefix('=').filter(|value| !value.is_empty()) {
                 return self.keep(flag, value);
             }
@@ -108,17 +86,17 @@ impl Reading<'_> {
     }
 
     /// The value of a flag that stands alone.
-    fn value(&mut self, flag: &Flag, name: impl FnOnce() -> String) -> Result<String, Stop> {
+    fn value(&mut self, flag: &Flag, name: impl FnOnce() -> String) -> Result<String, String> {
         if flag.kind.is_empty() {
             return Ok("true".into());
         }
         let word = self.words.next().cloned();
-        word.ok_or_else(|| Stop::Wrong(format!("flag needs an argument: {}", name())))
+        word.ok_or_else(|| format!("flag needs an argument: {}", name()))
     }
 
-    fn keep(&mut self, flag: &'static Flag, value: &str) -> Result<(), Stop> {
+    fn keep(&mut self, flag: &'static Flag, value: &str) -> Result<(), String> {
         let checked = flag.check.map_or_else(|| Ok(value.to_owned()), |check| check(value));
-        let checked = checked.map_err(|error| Stop::Wrong(refusal(flag, value, &error)))?;
+        let checked = checked.map_err(|error| refusal(flag, value, &error))?;
         if let Some(instead) = flag.deprecated {
             self.matches.remarks.push(format!("Flag --{} has been deprecated, {instead}", flag.long));
         }
@@ -133,8 +111,8 @@ impl Reading<'_> {
 
 fn refusal(flag: &Flag, value: &str, error: &str) -> String {
     let name = match flag.short {
-        Some(short) => format!("-{short}, --{}", flag.long),
-        None => format!("--{}", flag.long),
+        Some(short) if !flag.is_help() => format!("-{short}, --{}", flag.long),
+        _ => format!("--{}", flag.long),
     };
     format!("invalid argument {value:?} for \"{name}\" flag: {error}")
 }
@@ -154,10 +132,7 @@ mod tests {
 
     fn read(line: &str, interspersed: bool) -> Result<Matches, String> {
         let words: Vec<String> = line.split_whitespace().map(Into::into).collect();
-        match parse(&[TABLE], interspersed, &words)? {
-            Parsed::Matches(matches) => Ok(matches),
-            Parsed::Help { .. } => Err("help".into()),
-        }
+        parse(&[TABLE], interspersed, &words)
     }
 
     fn check(line: &str, wanted: &str) {
@@ -195,8 +170,19 @@ mod tests {
             "-n x",
             r#"invalid argument "x" for "-n, --last" flag: strconv.ParseInt: parsing "x": invalid syntax"#,
         );
-        check("--help", "help");
-        check("-h", "help");
+        check("--help --nope", "unknown flag: --nope");
+        check(
+            "--help=x",
+            r#"invalid argument "x" for "--help" flag: strconv.ParseBool: parsing "x": invalid syntax"#,
+        );
+    }
+
+    #[test]
+    fn help_is_a_flag_of_every_table() {
+        let asks = |line: &str| read(line, true).unwrap().asks_help();
+        assert!(asks("--help") && asks("x --help") && asks("-h") && asks("-ith"));
+        assert!(!asks("--help=false") && !asks("-- --help") && !asks("x"));
+        assert_eq!(read("-h", true).unwrap().remarks, ["Flag shorthand -h has been deprecated, use --help"]);
     }
 
     #[test]

@@ -163,6 +163,14 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
+/// Go's words for what the kernel said: `no such file or directory`.
+pub(crate) fn kernel_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let Some((words, _)) = text.split_once(" (os error") else { return text };
+    let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+    first.to_lowercase() + rest
+}
+
 /// Orders names as people do: `a2` before `a10`.
 pub(crate) fn natural(a: &str, b: &str) -> std::cmp::Ordering {
     let (mut left, mut right) = (a, b);
@@ -237,6 +245,15 @@ mod tests {
         assert_eq!(quoted("say \"hi\"\n\u{1}"), r#""say \"hi\"\n\x01""#);
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
         assert_eq!(date("2025-05-30T12:07:14.000000000+00:00"), "Fri May 30 12:07:14 2025");
+    }
+
+    #[test]
+    fn the_kernel_speaks_as_in_go() {
+        let words = |errno| kernel_words(&std::io::Error::from_raw_os_error(errno));
+        assert_eq!(
+            (words(2), words(28)),
+            ("no such file or directory".into(), "no space left on device".into())
+        );
     }
 
     #[test]

@@ -32,6 +32,14 @@ impl From<Problem> for crate::exit::Exit {
     }
 }
 
+/// The text, or an empty line and the problem in Go's own words, as of commands that fill their output directly.
+pub(crate) fn or_blank(text: Result<String, Problem>) -> crate::exit::Outcome<String> {
+    text.or_else(|problem| {
+        crate::terminal::line("")?;
+        Err(crate::exit::Exit::failure(problem.0))
+    })
+}
+
 pub(crate) struct Template {
     source: String,
     name: &'static str,
@@ -69,13 +77,18 @@ impl Template {
         Ok(template)
     }
 
-    /// The same template, leaving headings as they are.
+    /// The name that errors show.
+    pub(crate) fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The same template, leaving headings as they are; a field without one has none.
     pub(crate) fn for_header(source: &str) -> Result<Self, Problem> {
         Self::new("", source, Orders::default(), |mut template| {
             for name in ["json", "split", "join", "title", "lower", "upper", "truncate"] {
                 template = template.func(name, |args| Ok(first(args).clone()));
             }
-            template
+            template.missing_key(MissingKey::Invalid)
         })
     }
 
@@ -85,8 +98,8 @@ impl Template {
         orders: Orders,
         more: impl FnOnce(gotmpl::Template) -> gotmpl::Template,
     ) -> Result<Self, Problem> {
-        let inner =
-            more(functions(gotmpl::Template::new(name), orders.clone())).missing_key(MissingKey::Error);
+        let strict = functions(gotmpl::Template::new(name), orders.clone()).missing_key(MissingKey::Error);
+        let inner = more(strict);
         let inner = inner.parse(&call_methods(source)).map_err(|error| unparsable(name, &error))?;
         // The engine looks functions up late; Go does it while parsing. Over nothing, only that can be wrong.
         if let Err(error @ TemplateError::UndefinedFunction(_)) = inner.execute_to_string(&Value::Nil) {

@@ -7,6 +7,8 @@ pub(crate) enum Answer {
     Json(u16, String),
     Empty(u16),
     Bytes(&'static str, Vec<u8>),
+    /// A tar archive, with what lies at its path in a header.
+    Archive(String, Vec<u8>),
     Hijacked(Vec<u8>),
 }
 
@@ -14,6 +16,7 @@ pub(crate) fn answer(request: &Request) -> Answer {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("HEAD" | "GET", ["_ping"]) => Answer::Empty(200),
+        ("HEAD", ["containers", "web", "archive"]) => Answer::Archive(stat(request), Vec::new()),
         ("HEAD", _) => Answer::Empty(404),
         (_, ["containers", name, ..]) if is_gone(name) => missing("container", name),
         (_, ["images", name, ..]) if is_gone(name) || *name == "web" => missing("image", name),
@@ -48,6 +51,8 @@ pub(crate) fn answer(request: &Request) -> Answer {
             Answer::Bytes("application/vnd.docker.multiplexed-stream", output())
         }
         ("GET", ["containers", _, "stats"]) => json(STATS),
+        ("GET", ["containers", _, "archive"]) => Answer::Archive(stat(request), archive()),
+        ("PUT", ["containers", _, "archive"]) => Answer::Empty(200),
         ("GET", ["containers", _, "export"]) | ("GET", ["images", "get"]) => {
             Answer::Bytes("application/x-tar", b"a tar".to_vec())
         }
@@ -71,6 +76,8 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("GET", ["volumes", _]) => json(VOLUME),
         ("DELETE", ["volumes" | "networks", _]) => Answer::Empty(204),
         ("GET", ["networks"]) => json(&format!("[{NETWORK},{OTHER_NETWORK}]")),
+        ("POST", ["networks", "create"]) => created(r#"{"Id":"n1","Warning":""}"#),
+        ("POST", ["networks", _, "connect" | "disconnect"]) => Answer::Empty(200),
         ("POST", ["networks", "prune"]) => json(r#"{"NetworksDeleted":["mine"]}"#),
         ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":null,"SpaceReclaimed":0}"#),
         ("GET", ["networks", _]) => json(NETWORK),
@@ -82,6 +89,24 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("GET", ["version"]) => json(VERSION),
         (method, _) => fail(404, &format!("no answer for {method} {}", request.path)),
     }
+}
+
+/// In base 64, a folder `dir` or a file `file`; Go's bit for folders is the highest.
+fn stat(request: &Request) -> String {
+    match request.query["path"][0].ends_with("dir") {
+        true => "eyJuYW1lIjoiZGlyIiwic2l6ZSI6NDA5NiwibW9kZSI6MjE0NzQ4NDE0MSwibXRpbWUiOiIyMDI1LTAxLTAyVDAzOjA0OjA1WiIsImxpbmtUYXJnZXQiOiIifQ==".into(),
+        false => "eyJuYW1lIjoiZmlsZSIsInNpemUiOjMsIm1vZGUiOjQyMCwibXRpbWUiOiIyMDI1LTAxLTAyVDAzOjA0OjA1WiIsImxpbmtUYXJnZXQiOiIifQ==".into(),
+    }
+}
+
+/// One file of three bytes.
+fn archive() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o644);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "file", &b"hi\n"[..]).unwrap();
+    builder.into_inner().unwrap()
 }
 
 fn is_gone(name: &str) -> bool {
@@ -181,6 +206,6 @@ const OTHER_NETWORK: &str = r#"{"Name":"a","Id":"aa2e3d4c5b6a1f2e3d4c5b6a1f2e3d4
 
 const EVENTS: &str = "{\"status\":\"start\",\"id\":\"1f\",\"from\":\"busybox\",\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"1f\",\"Attributes\":{\"name\":\"web\",\"image\":\"busybox\"}},\"scope\":\"local\",\"time\":1700000000,\"timeNano\":1700000000123456789}\n{\"Type\":\"volume\",\"Action\":\"create\",\"Actor\":{\"ID\":\"data\",\"Attributes\":{}},\"scope\":\"local\",\"time\":1700000001,\"timeNano\":1700000001000000000}\n";
 
-const INFO: &str = r#"{"ID":"x","Containers":1,"ServerVersion":"28.2.2","NCPU":2,"MemTotal":4000000000,"Swarm":{"LocalNodeState":"inactive"},"OSType":"linux","Plugins":{"Volume":["local"],"Network":["bridge"],"Authorization":null,"Log":["json-file"]},"Warnings":null}"#;
+const INFO: &str = r#"{"ID":"x","Containers":3,"ContainersRunning":1,"ContainersPaused":0,"ContainersStopped":2,"Images":4,"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"],["Using metacopy","false"]],"Plugins":{"Volume":["local"],"Network":["bridge","host"],"Authorization":null,"Log":["json-file","none"]},"MemoryLimit":true,"SwapLimit":true,"CpuCfsPeriod":true,"CpuCfsQuota":true,"CPUShares":true,"CPUSet":true,"PidsLimit":true,"IPv4Forwarding":true,"Debug":true,"NFd":23,"OomKillDisable":true,"NGoroutines":40,"SystemTime":"2025-01-02T03:04:05Z","LoggingDriver":"json-file","CgroupDriver":"cgroupfs","CgroupVersion":"2","NEventsListener":1,"KernelVersion":"6.1.0","OperatingSystem":"Debian","OSVersion":"13","OSType":"linux","Architecture":"x86_64","IndexServerAddress":"https://index.docker.io/v1/","RegistryConfig":{"InsecureRegistryCIDRs":["127.0.0.0/8"],"IndexConfigs":{"docker.io":{"Name":"docker.io","Mirrors":["https://mirror/"],"Secure":true,"Official":true},"box:5000":{"Name":"box:5000","Mirrors":[],"Secure":false,"Official":false}},"Mirrors":["https://mirror/"]},"NCPU":2,"MemTotal":4000000000,"GenericResources":null,"DockerRootDir":"/var/lib/x","HttpProxy":"http://p:1","HttpsProxy":"","NoProxy":"x","Name":"box","Labels":["a=b","c=d"],"ExperimentalBuild":false,"ServerVersion":"28.2.2","Runtimes":{"runc":{"path":"runc"}},"DefaultRuntime":"runc","Swarm":{"NodeID":"","NodeAddr":"","LocalNodeState":"inactive","ControlAvailable":false,"Error":"","RemoteManagers":null},"LiveRestoreEnabled":true,"Isolation":"","InitBinary":"init","ContainerdCommit":{"ID":"c"},"RuncCommit":{"ID":"r"},"InitCommit":{"ID":"i"},"SecurityOptions":["name=seccomp,profile=builtin","name=cgroupns"],"CDISpecDirs":["/etc/cdi"],"Warnings":["WARNING: mind the gap"]}"#;
 
 const VERSION: &str = r#"{"Platform":{"Name":""},"Components":[{"Name":"Engine","Version":"28.2.2","Details":{"ApiVersion":"1.50","BuildTime":"2025-05-30T12:07:14.000000000+00:00"}}],"Version":"28.2.2","ApiVersion":"1.50","MinAPIVersion":"1.24","GitCommit":"x","GoVersion":"go","Os":"linux","Arch":"amd64","KernelVersion":"6","BuildTime":"2025-05-30T12:07:14.000000000+00:00"}"#;

@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, Vec<String>>,
     pub(crate) body: Value,
+    /// A header that the user's settings add.
+    pub(crate) meta: Option<String>,
 }
 
 pub(crate) struct Daemon {
@@ -28,6 +30,8 @@ impl Daemon {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("x.sock")).unwrap();
+        add_context(folder.path());
+        std::fs::write(folder.path().join("config.json"), r#"{"HttpHeaders":{"X-Meta":"a b"}}"#).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
         std::thread::spawn(move || {
@@ -67,6 +71,14 @@ impl Daemon {
     }
 }
 
+/// A context `far`, in the folder that is named by its hash.
+fn add_context(folder: &Path) {
+    let meta = folder.join("contexts/meta/512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868");
+    std::fs::create_dir_all(&meta).unwrap();
+    let text = r#"{"Name":"far","Metadata":{"Description":"elsewhere"},"Endpoints":{"docker":{"Host":"tcp://far:1","SkipTLSVerify":false}}}"#;
+    std::fs::write(meta.join("meta.json"), text).unwrap();
+}
+
 fn serve(stream: UnixStream, log: &Mutex<Vec<Request>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read_request(&mut reader) {
@@ -80,7 +92,7 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<Request>>) {
 
 /// Returns whether the connection goes on.
 fn reply(mut stream: &UnixStream, answer: Answer) -> bool {
-    let head = "API-Version: 1.50\r\nOstype: linux\r\nDocker-Experimental: false\r\n";
+    let head = "API-Version: 1.50\r\nOstype: linux\r\nDocker-Experimental: false\r\nSwarm: inactive\r\n";
     let (text, goes_on) = match answer {
         Answer::Json(status, body) => {
             let length = body.len();
@@ -99,6 +111,14 @@ fn reply(mut stream: &UnixStream, answer: Answer) -> bool {
             let mut text =
                 format!("HTTP/1.1 200 OK\r\n{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
                     .into_bytes();
+            text.extend(body);
+            (text, true)
+        }
+        Answer::Archive(stat, body) => {
+            let kind = format!("Content-Type: application/x-tar\r\nX-Docker-Container-Path-Stat: {stat}\r\n");
+            let length = body.len();
+            let mut text =
+                format!("HTTP/1.1 200 OK\r\n{head}{kind}Content-Length: {length}\r\n\r\n").into_bytes();
             text.extend(body);
             (text, true)
         }
@@ -130,6 +150,7 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<Request> {
         path: decoded(without_version(path)),
         query: read_query(query),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        meta: headers.remove("x-meta"),
     })
 }
 

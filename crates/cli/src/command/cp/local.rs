@@ -14,6 +14,7 @@ use fault::{Call, Error, Result};
 
 use super::{Place, asserts_folder, last_entry};
 use crate::create::absolute_path;
+use crate::format::human::kernel_words;
 
 /// What is copied from here.
 #[derive(Debug)]
@@ -147,13 +148,7 @@ pub(super) fn owner() -> Result<(u32, u32)> {
 }
 
 fn gone(call: &str, path: &Path, error: &io::Error) -> Error {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::NotADirectory => "not a directory".into(),
-        _ => error.to_string(),
-    };
-    Error::invalid(format!("{call} {}: {why}", path.display()))
+    Error::invalid(format!("{call} {}: {}", path.display(), kernel_words(error)))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! One line of comma-separated fields (RFC 4180), as `--mount`, `--network` and `--gpus` are written.
 
-use super::Checked;
-
-pub(super) fn fields(line: &str) -> Checked<Vec<String>> {
+pub(crate) fn fields(line: &str) -> Result<Vec<String>, String> {
+    if line.is_empty() {
+        return Err("EOF".into());
+    }
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
@@ -18,7 +19,7 @@ pub(super) fn fields(line: &str) -> Checked<Vec<String>> {
     }
 }
 
-fn bare_field(rest: &str) -> Checked<(String, Option<&str>)> {
+fn bare_field(rest: &str) -> Result<(String, Option<&str>), String> {
     let (field, after) = match rest.split_once(',') {
         Some((field, after)) => (field, Some(after)),
         None => (rest, None),
@@ -29,7 +30,7 @@ fn bare_field(rest: &str) -> Checked<(String, Option<&str>)> {
     }
 }
 
-fn quoted_field(mut rest: &str) -> Checked<(String, Option<&str>)> {
+fn quoted_field(mut rest: &str) -> Result<(String, Option<&str>), String> {
     let mut field = String::new();
     loop {
         let (part, after) =
@@ -57,6 +58,7 @@ mod tests {
     fn quotes_hold_commas() {
         assert_eq!(fields(r#"a=1,"b=2,3","c=""x""",d"#).unwrap(), ["a=1", "b=2,3", "c=\"x\"", "d"]);
         assert_eq!(fields("a,,b").unwrap(), ["a", "", "b"]);
+        assert_eq!(fields("").unwrap_err(), "EOF");
         assert!(fields("\"a").is_err());
         assert!(fields("a\"b").is_err());
     }
