@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::run::{command, on_path, output, run, workspace};
+use crate::run::{command, create_folder, on_path, output, run, workspace};
 
 /// Installs the packages whose program is missing. `wanted` are pairs of a file that proves presence and its package.
 pub(crate) fn install(wanted: &[(&str, &str)]) -> Result {
@@ -34,7 +34,7 @@ pub(crate) fn stock_client() -> Result<PathBuf> {
         return Ok(client);
     }
     println!("fetching the stock docker client from Debian");
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    create_folder(&folder)?;
     run(&mut apt(&["update", "-qq"]))?;
     // docker-cli is a package of its own since Debian 13; before, the client is part of docker.io.
     let package = ["docker-cli", "docker.io"]
