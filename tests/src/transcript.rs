@@ -64,6 +64,11 @@ impl Transcript {
         self.client.run(arguments)
     }
 
+    /// Makes alike what every host has of its own.
+    pub fn replace(&mut self, own: &str, common: &str) {
+        self.text = self.text.replace(own, common);
+    }
+
     /// The session so far, with ids, times and program names made alike.
     pub fn finish(self) -> String {
         self.text
@@ -81,12 +86,17 @@ impl Transcript {
 /// Where two sessions differ: lines that one has in the place of the other's.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference<'t> {
+    /// The command in whose output they stand, if that is not among them.
+    pub command: &'t str,
     pub left: Vec<&'t str>,
     pub right: Vec<&'t str>,
 }
 
 impl std::fmt::Display for Difference<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.command.is_empty() {
+            writeln!(out, " {}", self.command)?;
+        }
         self.left.iter().try_for_each(|line| writeln!(out, "-{line}"))?;
         self.right.iter().try_for_each(|line| writeln!(out, "+{line}"))
     }
@@ -100,7 +110,8 @@ pub fn differences<'t>(left: &'t str, right: &'t str) -> Vec<Difference<'t>> {
     let (mut l, mut r) = (0, 0);
     while l < left.len() || r < right.len() {
         if l < left.len() && r < right.len() && left[l] == right[r] {
-            found.push(std::mem::take(&mut open));
+            let command = if left[l].starts_with("$ ") { left[l] } else { open.command };
+            found.push(std::mem::replace(&mut open, Difference { command, ..Difference::default() }));
             (l, r) = (l + 1, r + 1);
         } else if r == right.len() || (l < left.len() && common[l + 1][r] >= common[l][r + 1]) {
             open.left.push(left[l]);
@@ -111,7 +122,7 @@ pub fn differences<'t>(left: &'t str, right: &'t str) -> Vec<Difference<'t>> {
         }
     }
     found.push(open);
-    found.retain(|difference| *difference != Difference::default());
+    found.retain(|difference| !difference.left.is_empty() || !difference.right.is_empty());
     found
 }
 
@@ -135,7 +146,7 @@ pub fn compare(theirs: &str, ours: &str, known: &[Known]) -> Result<(), String> 
             None => write!(diff, "\n{difference}").expect("a string takes everything"),
         }
     }
-    if diff.is_empty() { Ok(()) } else { Err(format!("the peer's session (-) and ours (+) differ\n{diff}")) }
+    if diff.is_empty() { Ok(()) } else { Err(format!("the sessions differ\n{diff}")) }
 }
 
 /// How many lines the rests of both have in common at most: the table of the longest common subsequence.
@@ -154,7 +165,7 @@ fn common_lines(left: &[&str], right: &[&str]) -> Vec<Vec<u32>> {
 
 /// Makes ids, times, sizes in padding and program names alike.
 pub fn alike(line: &str) -> String {
-    let line = line.replace("kogge:", "docker:").replace("'kogge ", "'docker ");
+    let line = line.replace("kogge:", "docker:").replace("kogge ", "docker ");
     let line = without_durations(&line);
     let mut out = String::new();
     let mut word = String::new();
@@ -210,9 +221,9 @@ mod tests {
 
     #[test]
     fn differences_are_told_line_by_line() {
-        let found = differences("a\nold\nb\nc\n", "a\nnew\nnewer\nb\nc\nd\n");
+        let found = differences("a\nold\n$ b\nc\n", "a\nnew\nnewer\n$ b\nc\nd\n");
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["-old\n+new\n+newer\n", "+d\n"]);
+        assert_eq!(told, ["-old\n+new\n+newer\n", " $ b\n+d\n"]);
         assert_eq!(differences("a\n", "a\n"), []);
     }
 

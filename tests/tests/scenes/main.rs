@@ -10,6 +10,7 @@
 )]
 
 mod dockerd;
+mod sessions;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,10 +25,11 @@ type Scene = fn(&Host, &mut Transcript);
 fn with_both(scene: Scene) {
     let stock = play(scene, Host::start, |daemon| daemon.stock());
     let own = play(scene, Host::start, |daemon| daemon.own());
-    assert_eq!(stock, own, "the stock client's session (left) and ours (right) differ");
+    compare(&stock, &own, &[]).unwrap_or_else(|diff| panic!("the stock client (-) and ours (+): {diff}"));
     if let Some(words) = dockerd::words() {
         let theirs = play(scene, |host| dockerd::start(host, &words), |daemon| daemon.stock());
-        compare(&theirs, &stock, dockerd::KNOWN).unwrap_or_else(|diff| panic!("{diff}"));
+        compare(&theirs, &stock, dockerd::KNOWN)
+            .unwrap_or_else(|diff| panic!("Docker's own daemon (-) and ours (+): {diff}"));
     }
 }
 
