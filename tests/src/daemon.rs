@@ -121,8 +121,9 @@ impl Host {
         self.started(kogged)
     }
 
-    /// Starts Docker's own daemon in the place of ours. `words` start a `dockerd` that sees this machine's /dev and /proc
-    /// at their places, for example in a root of its own. What it mounts vanishes with it.
+    /// Starts Docker's own daemon in the place of ours. `words` start a `dockerd`, perhaps one in a root of its own, which
+    /// sees this machine's /dev and /proc at their places. What it mounts vanishes with it, unless the words lead into
+    /// another mount namespace.
     ///
     /// # Panics
     /// If it ends before its socket answers.
@@ -152,20 +153,16 @@ impl Host {
     }
 
     /// Flags that `kogged` and `dockerd` share.
-    fn settings(&self) -> [OsString; 10] {
+    fn settings(&self) -> impl Iterator<Item = OsString> {
         let file = |name: &str| self.folder().join(name).into_os_string();
-        [
-            "--host".into(),
-            format!("unix://{}", self.socket().display()).into(),
-            "--data-root".into(),
-            file("data"),
-            "--exec-root".into(),
-            file("run"),
-            "--pidfile".into(),
-            file("kogged.pid"),
-            "--cgroup-parent".into(),
-            self.cgroup.clone().into(),
-        ]
+        let values = [
+            ("--host", format!("unix://{}", self.socket().display()).into()),
+            ("--data-root", file("data")),
+            ("--exec-root", file("run")),
+            ("--pidfile", file("kogged.pid")),
+            ("--cgroup-parent", self.cgroup.clone().into()),
+        ];
+        values.into_iter().flat_map(|(flag, value)| [flag.into(), value])
     }
 
     /// Takes away what the daemons of this host have made of the kernel.

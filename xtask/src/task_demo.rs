@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fixtures::{Client, image};
 
 use crate::build::{Profile, built, programs};
-use crate::run::{create_folder, output, run as run_program};
+use crate::run::{create_folder, run as run_program};
 use crate::{Result, debian};
 
 const DATA: &str = "/var/lib/kogge-demo";
@@ -174,8 +174,8 @@ fn down() -> Result {
             _ => println!("removed {folder}"),
         }
     }
-    let links = output(Command::new("ls").arg("/sys/class/net")).unwrap_or_default();
-    if links.lines().any(|link| link == BRIDGE) { Err(format!("{BRIDGE} is still there")) } else { Ok(()) }
+    let is_left = Path::new("/sys/class/net").join(BRIDGE).exists();
+    if is_left { Err(format!("{BRIDGE} is still there")) } else { Ok(()) }
 }
 
 fn socket() -> PathBuf {

@@ -107,7 +107,8 @@ fn help() -> String {
             "\n  {name:8} {about}\n           {variable}: words that start it, else `{name}` on PATH"
         );
     }
-    text + "\n\nA peer with a root of its own must see this machine's /dev, /proc and /sys at their places."
+    text + "\n\nA peer may have a root of its own, for example by `nsenter`; it must see this machine's /dev, /proc and /sys at their\n\
+            places. `unshare --mount` in front of such a dockerd keeps its mounts away from the others there."
 }
 
 #[cfg(test)]

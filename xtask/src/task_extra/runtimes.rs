@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Peer;
 use crate::Result;
-use crate::run::{command, create_folder, output, run as run_program};
+use crate::run::{command, output};
 
 pub(crate) fn against_crun(crun: &Peer<'_>) -> Result {
     compare_with(crun, CRUN)
@@ -37,12 +37,9 @@ impl<'a> Runtime<'a> {
     fn new(words: &'a [String], programs: &Path) -> Result<Self> {
         let host = Host::new();
         let root = host.folder().join("rootfs");
-        create_folder(&root)?;
-        let archive = host.folder().join("busybox.tar");
         image::busybox_root()
-            .and_then(|bytes| std::fs::write(&archive, bytes))
-            .map_err(|error| format!("{}: {error}", archive.display()))?;
-        run_program(command("tar", &["-xf"]).arg(&archive).arg("-C").arg(&root))?;
+            .and_then(|archive| image::unpack(&archive, &root))
+            .map_err(|error| format!("{}: {error}", root.display()))?;
         output(command(programs.join("kogge-runtime"), &["spec"]).current_dir(host.folder()))?;
         let config = std::fs::read_to_string(host.folder().join("config.json"));
         let spec = config.map_err(|error| error.to_string()).and_then(|text| parse(&text))?;
