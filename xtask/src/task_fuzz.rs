@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz [--seconds N] [TARGET…]`: the targets under fuzz/, by libFuzzer with the address sanitizer.
+//! `cargo xtask fuzz [--seconds N] [TARGET…]`: the targets under fuzz/, by libFuzzer with the address sanitizer. With
+//! `--seconds 0` only seeds and corpus pass through, once.
 //!
 //! Neither cargo-fuzz nor a nightly toolchain is needed: the flags below are what cargo-fuzz would pass.
 //!
@@ -6,8 +7,7 @@
 //!   fuzz/corpus/TARGET/      what earlier runs found worth keeping
 //!   fuzz/artifacts/TARGET/   what crashed, took too long or too much memory
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use crate::Result;
 use crate::build::{bare_cargo, host, target_folder};
@@ -27,12 +27,9 @@ pub(crate) fn run(arguments: Vec<String>) -> Result {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
-/// Builds every target and passes its seeds through it once.
+/// What every landing does.
 pub(crate) fn run_seeds() -> Result {
-    build()?;
-    targets()?.iter().try_for_each(|target| {
-        run_program(fuzzer(target).args(["-runs=0", "-verbosity=0"]).arg(seeds(target)))
-    })
+    run(["--seconds", "0"].map(str::to_owned).to_vec())
 }
 
 #[derive(Debug, PartialEq)]
@@ -98,27 +95,19 @@ fn fuzz(target: &str, seconds: u32) -> Result {
     let [corpus, artifacts] = ["corpus", "artifacts"].map(|kind| kept(kind, target));
     create_folder(&corpus)?;
     create_folder(&artifacts)?;
-    let mut fuzzer = fuzzer(target);
-    fuzzer
-        .arg(format!("-max_total_time={seconds}"))
-        .arg(format!("-artifact_prefix={}/", artifacts.display()));
-    run_program(fuzzer.arg(corpus).arg(seeds(target)))
-}
-
-fn fuzzer(target: &str) -> Command {
-    command(folder().join(host()).join("release").join(target), LIMITS)
+    // Without a time limit libFuzzer goes on for ever.
+    let limit = if seconds == 0 { "-runs=0".to_owned() } else { format!("-max_total_time={seconds}") };
+    let mut fuzzer = command(folder().join(host()).join("release").join(target), LIMITS);
+    fuzzer.arg(limit).arg(format!("-artifact_prefix={}/", artifacts.display()));
+    run_program(fuzzer.arg(corpus).arg(kept("seeds", target)))
 }
 
 /// Foreign bytes take neither long nor much memory: seconds for an input, MiB at once, MiB in all (the sanitizer's and
 /// the corpus's share included).
-const LIMITS: &[&str] = &["-timeout=10", "-malloc_limit_mb=64", "-rss_limit_mb=1024"];
-
-fn seeds(target: &str) -> PathBuf {
-    kept("seeds", target)
-}
+const LIMITS: &[&str] = &["-timeout=10", "-malloc_limit_mb=64", "-rss_limit_mb=1024", "-print_final_stats=1"];
 
 fn kept(kind: &str, target: &str) -> PathBuf {
-    Path::new("fuzz").join(kind).join(target)
+    workspace().join("fuzz").join(kind).join(target)
 }
 
 #[cfg(test)]
