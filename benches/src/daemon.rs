@@ -128,6 +128,7 @@ impl Drop for Daemon {
 
 /// How long it may take to open its socket.
 const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Starts a program that is counted from its first instruction on: a shell walks into the cgroup and becomes it.
 pub(crate) fn spawn_in(
     meter: &Meter,

@@ -10,7 +10,7 @@ use sys::fs;
 use sys::process::PidFd;
 
 use crate::cgroup::Meter;
-use crate::{archive, daemon};
+use crate::daemon;
 
 /// Running; dropped, it is gone.
 #[derive(Debug)]
@@ -54,10 +54,10 @@ const BRIDGE: &str = "kgfloor0";
 
 /// What the floor's overlay lies on, and the files that it binds.
 fn lay_out(folder: &Path, root: &[u8]) -> Result<()> {
-    fs::create_dir_all(folder.join("image"), 0o755)?;
-    archive::unpack(root, &folder.join("image"))?;
-    for bottom in ["bottom", "etc"] {
-        let etc = folder.join(bottom).join(if bottom == "etc" { "" } else { "etc" });
+    let image = folder.join("image");
+    fs::create_dir_all(&image, 0o755)?;
+    fixtures::image::unpack(root, &image).call(|| format!("unpack into {}", image.display()))?;
+    for etc in ["bottom/etc", "etc"].map(|etc| folder.join(etc)) {
         fs::create_dir_all(&etc, 0o755)?;
         for name in ["hosts", "hostname", "resolv.conf"] {
             File::create(etc.join(name)).call(|| format!("create {name}"))?;

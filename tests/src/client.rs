@@ -1,6 +1,7 @@
 //! A client program pointed at a daemon's socket, and what it printed.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -63,26 +64,7 @@ impl Client {
     /// # Panics
     /// If the program cannot be started.
     pub fn run_with<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> Output {
-        let mut child = self
-            .command(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
-        let mut stdin = child.stdin.take().expect("it is piped");
-        let output = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                // A client that ends early leaves a broken pipe; its output tells why.
-                drop(stdin.write_all(input));
-            });
-            child.wait_with_output().expect("a child can be waited for")
-        });
-        Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: exit_code(output.status),
-        }
+        Output::of(&mut self.command(arguments), input)
     }
 
     /// Runs, expects success and returns standard output without its last line end.
@@ -139,6 +121,50 @@ impl Client {
         assert_eq!(answer.get(9..10), Some("2"), "{method} {path}: {answer}");
         let (_, document) = answer.split_once("\r\n\r\n").unwrap_or_default();
         serde_json::from_str(document).unwrap_or(Value::Null)
+    }
+}
+
+impl Output {
+    /// Runs a command to its end with these bytes as standard input.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn of(command: &mut Command, input: &[u8]) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // A client that ends early leaves a broken pipe; its output tells why.
+                drop(stdin.write_all(input));
+            });
+            child.wait_with_output().expect("a child can be waited for")
+        });
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: exit_code(output.status),
+        }
+    }
+
+    /// The same without input, for a command that leaves a process behind which keeps its output open: that goes to
+    /// files in `folder`.
+    ///
+    /// # Panics
+    /// If the program cannot be started, or the files cannot be written.
+    pub fn by_files(command: &mut Command, folder: &Path) -> Self {
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.join(name));
+        let create =
+            |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let status = command.stdin(Stdio::null()).stdout(create(&stdout)).stderr(create(&stderr)).status();
+        let status = status.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+        let read =
+            |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        Self { stdout: read(&stdout), stderr: read(&stderr), code: exit_code(status) }
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Everything is taken away when the host is dropped, also when the test fails: daemons, monitors, containers, cgroups.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
 use sys::signal::SIGTERM;
 
 use crate::{Client, remains};
@@ -19,7 +21,7 @@ pub struct Host {
     cgroup: String,
 }
 
-/// A running `kogged` on a [`Host`].
+/// A running `kogged` on a [`Host`], or the `dockerd` that it is compared with.
 #[derive(Debug)]
 pub struct Daemon<'h> {
     host: &'h Host,
@@ -114,17 +116,31 @@ impl Host {
     /// # Panics
     /// If it ends before.
     pub fn start_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Daemon<'_> {
-        let log =
-            std::fs::OpenOptions::new().create(true).append(true).open(self.folder().join("kogged.log"));
+        let mut kogged = self.kogged();
+        kogged.args(flags).envs(environment.iter().copied());
+        self.started(kogged)
+    }
+
+    /// Starts Docker's own daemon in the place of ours. `words` start a `dockerd`, perhaps one in a root of its own, which
+    /// sees this machine's /dev and /proc at their places. What it mounts vanishes with it, unless the words lead into
+    /// another mount namespace.
+    ///
+    /// # Panics
+    /// If it ends before its socket answers.
+    pub fn start_dockerd(&self, words: &[&str]) -> Daemon<'_> {
+        let settings = self.folder().join("daemon.json");
+        std::fs::write(&settings, "{}").expect("the folder is ours");
+        let mut dockerd = self.command("unshare", &[&["--mount", "--"], words].concat());
+        dockerd.args(self.settings()).arg("--config-file").arg(settings);
+        self.started(dockerd)
+    }
+
+    fn started(&self, mut command: Command) -> Daemon<'_> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
         let log = log.expect("the folder is ours");
-        let mut command = self.kogged();
-        command
-            .args(flags)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log);
-        let mut daemon = Daemon { host: self, process: command.spawn().expect("kogged starts") };
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        let mut daemon =
+            Daemon { host: self, process: command.spawn().expect("nsenter is part of util-linux") };
         daemon.wait_until_it_answers();
         daemon
     }
@@ -132,16 +148,21 @@ impl Host {
     /// `kogged` with this host's settings.
     fn kogged(&self) -> Command {
         let mut command = self.command(&program("kogged").to_string_lossy(), &[]);
+        command.args(self.settings());
         command
-            .args(["--host", &format!("unix://{}", self.socket().display())])
-            .arg("--data-root")
-            .arg(self.folder().join("data"))
-            .arg("--exec-root")
-            .arg(self.folder().join("run"))
-            .arg("--pidfile")
-            .arg(self.folder().join("kogged.pid"))
-            .args(["--cgroup-parent", &self.cgroup]);
-        command
+    }
+
+    /// Flags that `kogged` and `dockerd` share.
+    fn settings(&self) -> impl Iterator<Item = OsString> {
+        let file = |name: &str| self.folder().join(name).into_os_string();
+        let values = [
+            ("--host", format!("unix://{}", self.socket().display()).into()),
+            ("--data-root", file("data")),
+            ("--exec-root", file("run")),
+            ("--pidfile", file("kogged.pid")),
+            ("--cgroup-parent", self.cgroup.clone().into()),
+        ];
+        values.into_iter().flat_map(|(flag, value)| [flag.into(), value])
     }
 
     /// Takes away what the daemons of this host have made of the kernel.
@@ -155,7 +176,11 @@ impl Host {
 
     /// What the daemons on this host wrote.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder().join("kogged.log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder().join("kogged.log")
     }
 }
 
@@ -240,7 +265,7 @@ impl Daemon<'_> {
                 // A crash point on the way up is a test's own wish.
                 assert!(
                     std::os::unix::process::ExitStatusExt::signal(&status).is_some(),
-                    "kogged ended with {status}\n{}",
+                    "the daemon ended with {status}\n{}",
                     self.host.log()
                 );
                 return;

@@ -67,6 +67,14 @@ fn pack(folder: &Path, into: &Path) -> io::Result<()> {
     std::fs::rename(part, into)
 }
 
+/// Unpacks an archive of ours into a folder, which is made.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn unpack(archive: &[u8], folder: &Path) -> io::Result<()> {
+    tar::Archive::new(archive).unpack(folder)
+}
+
 /// A tar with one file, for images from nothing.
 ///
 /// # Errors

@@ -1,7 +1,11 @@
 //! What end-to-end tests and the demo share: base images without a registry, a host of their own for a daemon, and
 //! clients to drive it with.
 #![forbid(unsafe_code)]
-#![expect(clippy::disallowed_methods, reason = "tests start the programs that they test")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests start the programs that they test"
+)]
 
 pub mod client;
 pub mod daemon;

@@ -1,6 +1,7 @@
 //! Building the three programs, static for the host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::Result;
 use crate::run::{command, output, run, workspace};
@@ -29,12 +30,12 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
                 "runtime",
                 "--bins",
             ]))?;
-            built(profile)
+            Ok(built(profile))
         }
         Profile::Release => {
             run(&mut cargo(&["build", "--release", "--package", "cli", "--package", "daemon", "--bins"]))?;
             run(&mut cargo(&["build", "--profile", "small", "--package", "runtime", "--bins"]))?;
-            let folder = built(profile)?;
+            let folder = built(profile);
             replace(&folder.with_file_name("small").join("kogge-runtime"), &folder.join("kogge-runtime"))?;
             Ok(folder)
         }
@@ -42,16 +43,16 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
 }
 
 /// Where the programs of a profile lie once they are built.
-pub(crate) fn built(profile: Profile) -> Result<PathBuf> {
+pub(crate) fn built(profile: Profile) -> PathBuf {
     let name = match profile {
         Profile::Dev => "debug",
         Profile::Release => "release",
     };
-    Ok(folder()?.join(name))
+    target_folder().join(host()).join(name)
 }
 
 /// Copies beside the old file and renames, because the old one may be running.
-pub(crate) fn replace(from: &std::path::Path, to: &std::path::Path) -> Result {
+pub(crate) fn replace(from: &Path, to: &Path) -> Result {
     let beside = to.with_extension("new");
     std::fs::copy(from, &beside)
         .and_then(|_| std::fs::rename(&beside, to))
@@ -59,10 +60,15 @@ pub(crate) fn replace(from: &std::path::Path, to: &std::path::Path) -> Result {
 }
 
 /// Cargo with the host's triple named, so that flags for our programs stay away from build scripts.
-pub(crate) fn cargo(arguments: &[&str]) -> std::process::Command {
-    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments);
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = bare_cargo(arguments);
     cargo.env("CARGO_BUILD_TARGET", host());
     cargo
+}
+
+/// The cargo that runs this chore, without a word about the target.
+pub(crate) fn bare_cargo(arguments: &[&str]) -> Command {
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
 /// The triple of the machine that builds, for example `x86_64-unknown-linux-gnu`.
@@ -72,10 +78,7 @@ pub(crate) fn host() -> String {
     line.unwrap_or("x86_64-unknown-linux-gnu").to_owned()
 }
 
-/// The target folder of the host's triple.
-fn folder() -> Result<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    let target = if target.is_absolute() { target } else { workspace().join(target) };
-    Ok(target.join(host()))
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> PathBuf {
+    workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::run::{command, on_path, output, run, workspace};
+use crate::run::{command, create_folder, on_path, run, workspace};
 
 /// Installs the packages whose program is missing. `wanted` are pairs of a file that proves presence and its package.
 pub(crate) fn install(wanted: &[(&str, &str)]) -> Result {
@@ -34,17 +34,27 @@ pub(crate) fn stock_client() -> Result<PathBuf> {
         return Ok(client);
     }
     println!("fetching the stock docker client from Debian");
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    create_folder(&folder)?;
     run(&mut apt(&["update", "-qq"]))?;
     // docker-cli is a package of its own since Debian 13; before, the client is part of docker.io.
     let package = ["docker-cli", "docker.io"]
         .into_iter()
         .find(|package| run(apt(&["download", "-qq", package]).current_dir(&folder)).is_ok())
         .ok_or("neither docker-cli nor docker.io can be had from Debian")?;
-    let file =
-        output(command("sh", &["-c", &format!("ls {package}_*.deb | head -n 1")]).current_dir(&folder))?;
-    run(command("dpkg", &["-x", &file, "."]).current_dir(&folder))?;
+    run(command("dpkg", &["-x"]).arg(downloaded(package, &folder)?).arg(&folder))?;
     if client.exists() { Ok(client) } else { Err(format!("{package} holds no usr/bin/docker")) }
+}
+
+/// `apt-get download` puts a version and an architecture behind the name.
+fn downloaded(package: &str, folder: &Path) -> Result<PathBuf> {
+    let failed = |error| format!("{}: {error}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{package}_")) {
+            return Ok(entry.path());
+        }
+    }
+    Err(format!("{}: {package} was not downloaded", folder.display()))
 }
 
 /// Where things are kept that cost time to make.

@@ -42,7 +42,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "extra",
-        about: "what needs peers or foreign suites; names what it lacked",
+        about: "comparisons with other engines, where there are any; --help names them",
         run: task_extra::run,
     },
     Task {
@@ -52,7 +52,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "ci",
-        about: "formatting, lints, tidy, licences, short fuzzing, then `test`",
+        about: "formatting, lints, tidy, licences, the fuzz targets' seeds, then `test`",
         run: task_ci::run,
     },
     Task { name: "tidy", about: "the rules of the house that no lint knows", run: task_tidy::run },

@@ -33,6 +33,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Err(format!("`{}` ended with {}: {}", name(command), output.status, stderr.trim_end()))
 }
 
+/// A folder with all above it; one that is there is as good.
+pub(crate) fn create_folder(folder: &Path) -> Result {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
 /// Is there a program of this name on PATH?
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

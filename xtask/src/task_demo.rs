@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fixtures::{Client, image};
 
 use crate::build::{Profile, built, programs};
-use crate::run::{self, output};
+use crate::run::{create_folder, run as run_program};
 use crate::{Result, debian};
 
 const DATA: &str = "/var/lib/kogge-demo";
@@ -79,7 +79,7 @@ fn farewell(folder: &Path) -> String {
 }
 
 fn start_daemon(folder: &Path) -> Result {
-    std::fs::create_dir_all(RUN).map_err(|error| format!("{RUN}: {error}"))?;
+    create_folder(Path::new(RUN))?;
     let log = Path::new(RUN).join("kogged.log");
     let file = std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let again = file.try_clone().map_err(|error| format!("{}: {error}", log.display()))?;
@@ -161,11 +161,11 @@ fn show(client: &Client, words: &[&str], input: &[u8]) -> Result {
 
 fn down() -> Result {
     // The programs that made it take it away; they are built only if somebody cleaned up before.
-    let folder = match built(Profile::Release)? {
+    let folder = match built(Profile::Release) {
         folder if folder.join("kogged").exists() => folder,
         _ => programs(Profile::Release)?,
     };
-    run::run(Command::new(folder.join("kogged")).arg("teardown").args(daemon_flags()))?;
+    run_program(Command::new(folder.join("kogged")).arg("teardown").args(daemon_flags()))?;
     for folder in [DATA, RUN] {
         match std::fs::remove_dir_all(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -174,8 +174,8 @@ fn down() -> Result {
             _ => println!("removed {folder}"),
         }
     }
-    let links = output(Command::new("ls").arg("/sys/class/net")).unwrap_or_default();
-    if links.lines().any(|link| link == BRIDGE) { Err(format!("{BRIDGE} is still there")) } else { Ok(()) }
+    let is_left = Path::new("/sys/class/net").join(BRIDGE).exists();
+    if is_left { Err(format!("{BRIDGE} is still there")) } else { Ok(()) }
 }
 
 fn socket() -> PathBuf {

@@ -1,21 +1,125 @@
-//! `cargo xtask extra`: what needs peers or foreign suites. Each part names what it lacked instead of passing silently.
+//! `cargo xtask extra [PART…]`: what needs foreign programs, which a machine has or has not.
+//!
+//! Each part runs Kogge beside or beneath its peer. A part without its peer is named as lacking; the run fails if a part
+//! failed, or if none ran.
 
-use crate::Result;
+mod dockerd;
+mod podman;
+mod runtimes;
+
+use std::path::Path;
+
+use crate::build::{Profile, programs};
 use crate::run::on_path;
+use crate::{Result, debian};
 
-/// A foreign program, and what it would be used for.
-const PARTS: &[(&str, &str)] = &[
-    ("podman", "podman running containers through kogge-runtime"),
-    ("bats", "runc's integration suite against kogge-runtime"),
-    ("qemu-system-x86_64", "the tests on a machine with only cgroup v2"),
+/// A part is called by its peer's program.
+struct Part {
+    name: &'static str,
+    about: &'static str,
+    /// Words that start the peer, in place of the program of that name on PATH.
+    variable: &'static str,
+    run: fn(&Peer<'_>) -> Result,
+}
+
+const PARTS: &[Part] = &[
+    Part {
+        name: "dockerd",
+        about: "the stock client's sessions with Docker's own daemon read as those with ours",
+        variable: "KOGGE_PEER_DOCKERD",
+        run: dockerd::run,
+    },
+    Part {
+        name: "podman",
+        about: "podman with kogge-runtime in the place of its runtime",
+        variable: "KOGGE_PEER_PODMAN",
+        run: podman::run,
+    },
+    Part {
+        name: "crun",
+        about: "states and exit codes of kogge-runtime's command line are crun's",
+        variable: "KOGGE_PEER_CRUN",
+        run: runtimes::against_crun,
+    },
+    Part {
+        name: "runc",
+        about: "states and exit codes of kogge-runtime's command line are runc's",
+        variable: "KOGGE_PEER_RUNC",
+        run: runtimes::against_runc,
+    },
 ];
 
-pub(crate) fn run(_: Vec<String>) -> Result {
-    for (program, purpose) in PARTS {
-        match on_path(program) {
-            None => println!("lacking {program}: not done: {purpose}"),
-            Some(_) => println!("not supported yet: {purpose}"),
-        }
+/// What a part works with.
+struct Peer<'a> {
+    /// Start the peer; its arguments follow.
+    words: Vec<String>,
+    /// The folder of our programs.
+    programs: &'a Path,
+}
+
+pub(crate) fn run(arguments: Vec<String>) -> Result {
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{}", help());
+        return Ok(());
     }
-    Err("no part of it ran".into())
+    let wanted = wanted(&arguments)?;
+    let (ready, lacking): (Vec<&Part>, Vec<&Part>) = wanted.iter().partition(|part| words(part).is_some());
+    for part in lacking {
+        println!("{}: lacking: no such program on PATH, and no {}", part.name, part.variable);
+    }
+    if ready.is_empty() {
+        return Err("no part of it ran".into());
+    }
+    debian::install(&[("/bin/busybox", "busybox-static"), ("/usr/sbin/ip", "iproute2")])?;
+    let programs = programs(Profile::Dev)?;
+    let failed: Vec<&str> =
+        ready.iter().filter(|part| !passes(part, &programs)).map(|part| part.name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn wanted(names: &[String]) -> Result<Vec<&'static Part>> {
+    if names.is_empty() {
+        return Ok(PARTS.iter().collect());
+    }
+    let find = |name: &String| PARTS.iter().find(|part| part.name == name);
+    names.iter().map(|name| find(name).ok_or_else(|| format!("no part `{name}`\n\n{}", help()))).collect()
+}
+
+fn passes(part: &Part, programs: &Path) -> bool {
+    println!("{}: {}", part.name, part.about);
+    let peer = Peer { words: words(part).unwrap_or_default(), programs };
+    let verdict = (part.run)(&peer);
+    println!("{}: {}", part.name, verdict.as_ref().err().map_or("passed", String::as_str));
+    verdict.is_ok()
+}
+
+fn words(part: &Part) -> Option<Vec<String>> {
+    match std::env::var(part.variable) {
+        Ok(words) => Some(words.split_whitespace().map(str::to_owned).collect()),
+        Err(_) => on_path(part.name).map(|program| vec![program.to_string_lossy().into_owned()]),
+    }
+}
+
+fn help() -> String {
+    let mut text = "usage: cargo xtask extra [PART…]\n".to_owned();
+    for Part { name, about, variable, .. } in PARTS {
+        text += &format!(
+            "\n  {name:8} {about}\n           {variable}: words that start it, else `{name}` on PATH"
+        );
+    }
+    text + "\n\nA peer may have a root of its own, for example by `nsenter`; it must see this machine's /dev, /proc and /sys at their\n\
+            places. `unshare --mount` in front of such a dockerd keeps its mounts away from the others there."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_unless_some_are_named() {
+        assert_eq!(wanted(&[]).unwrap().len(), PARTS.len());
+        let named = wanted(&["runc".to_owned()]).unwrap();
+        assert_eq!(named.iter().map(|part| part.name).collect::<Vec<_>>(), ["runc"]);
+        assert!(wanted(&["lxc".to_owned()]).err().unwrap().starts_with("no part `lxc`"));
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::build::{PROGRAMS, Profile, programs, replace};
+use crate::run::create_folder;
 
 pub(crate) fn run(arguments: Vec<String>) -> Result {
     let prefix = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -15,7 +16,7 @@ pub(crate) fn run(arguments: Vec<String>) -> Result {
     let bin = prefix.join("bin");
     let units = prefix.join("lib/systemd/system");
     for folder in [&bin, &units] {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        create_folder(folder)?;
     }
     for program in PROGRAMS {
         replace(&built.join(program), &bin.join(program))?;
