@@ -127,7 +127,7 @@ pub struct RegistryConfig {
     #[serde(rename = "InsecureRegistryCIDRs")]
     pub insecure_registry_cidrs: Vec<String>,
     pub index_configs: BTreeMap<String, IndexConfig>,
-    pub mirrors: Vec<String>,
+    pub mirrors: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
