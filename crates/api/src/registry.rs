@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn credentials_survive_the_header() {
-        let config =
-            AuthConfig { username: "me".into(), password: "ü?>".into(), ..AuthConfig::default() };
+        let config = AuthConfig { username: "me".into(), password: "ü?>".into(), ..AuthConfig::default() };
         assert_eq!(AuthConfig::from_header(&config.to_header()).unwrap(), config);
         assert_eq!(AuthConfig::from_header("").unwrap(), AuthConfig::default());
         assert_eq!(AuthConfig::default().to_header(), "e30=");

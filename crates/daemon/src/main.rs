@@ -18,6 +18,7 @@ mod log;
 mod options;
 mod pid_file;
 mod registry;
+mod registries;
 mod settings;
 mod teardown;
 

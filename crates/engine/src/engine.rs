@@ -1,7 +1,7 @@
 //! The handle that everybody holds: the parts of an engine, opened together.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fault::{Error, Result};

@@ -25,8 +25,7 @@ where
 {
     let board = Arc::new(Board::default());
     let work = Box::pin(work(Arc::clone(&board)));
-    let mut telling =
-        Telling { work, board, ending: engine.tasks().ending(), is_over: false, failure: None };
+    let mut telling = Telling { work, board, ending: engine.tasks().ending(), is_over: false, failure: None };
     let first = telling.next().await.transpose()?;
     let rest = stream::unfold(telling, |mut telling| async move {
         let line = telling.next().await?;

@@ -19,7 +19,8 @@ impl Detail {
             (_, true) => {
                 let bar = if width >= BAR_WIDTH_MIN { self.bar() } else { String::new() };
                 // More than all of it is no fraction.
-                let total = if self.current > self.total { String::new() } else { format!("/{}", size(self.total)) };
+                let total =
+                    if self.current > self.total { String::new() } else { format!("/{}", size(self.total)) };
                 format!("{bar}{current}{total}")
             }
         }
@@ -66,7 +67,12 @@ mod tests {
         check(0, 0, WIDTH_DEFAULT, "");
         check(1_234_567, 0, WIDTH_DEFAULT, " 1.235MB");
         check(0, 1000, WIDTH_DEFAULT, "[>                                                  ]       0B/1kB");
-        check(512, 2_136_000, WIDTH_DEFAULT, "[>                                                  ]     512B/2.136MB");
+        check(
+            512,
+            2_136_000,
+            WIDTH_DEFAULT,
+            "[>                                                  ]     512B/2.136MB",
+        );
         check(1_500, 3_000, 111, "[=========================>                         ]    1.5kB/3kB");
         check(3_000, 3_000, 111, "[==================================================>]      3kB/3kB");
         check(4_000, 3_000, 110, "     4kB");

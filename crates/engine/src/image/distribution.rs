@@ -91,7 +91,9 @@ impl Wanted {
 
 fn stars(text: &str) -> Result<i64> {
     text.parse().map_err(|_| {
-        Error::invalid(format!("invalid filter 'stars={text}': strconv.Atoi: parsing {text:?}: invalid syntax"))
+        Error::invalid(format!(
+            "invalid filter 'stars={text}': strconv.Atoi: parsing {text:?}: invalid syntax"
+        ))
     })
 }
 

@@ -77,11 +77,7 @@ mod tests {
 
     #[test]
     fn lines_are_dockerd_s() {
-        check(
-            "1",
-            Action::PullingFrom("verbs/bb".into()),
-            r#"{"status":"Pulling from verbs/bb","id":"1"}"#,
-        );
+        check("1", Action::PullingFrom("verbs/bb".into()), r#"{"status":"Pulling from verbs/bb","id":"1"}"#);
         check(
             "53593ae5fd37",
             Action::PullingLayer,
