@@ -127,7 +127,8 @@ pub struct RegistryConfig {
     #[serde(rename = "InsecureRegistryCIDRs")]
     pub insecure_registry_cidrs: Vec<String>,
     pub index_configs: BTreeMap<String, IndexConfig>,
-    pub mirrors: Option<Vec<String>>,
+    #[serde(serialize_with = "image::null_if_empty")]
+    pub mirrors: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

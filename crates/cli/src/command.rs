@@ -18,6 +18,8 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod many;
 mod moment;
@@ -26,12 +28,15 @@ mod pause;
 mod port;
 mod prune;
 mod ps;
+mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stats;
 mod stop;
@@ -39,6 +44,7 @@ mod system_df;
 mod system_prune;
 mod tag;
 mod top;
+mod transfer;
 mod unpause;
 mod update;
 mod version;
@@ -146,7 +152,12 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("run", &run::COMMAND).common(),
     entry("exec", &exec::COMMAND).common(),
     entry("ps", &ps::COMMAND).common(),
+    entry("pull", &pull::COMMAND).common(),
+    entry("push", &push::COMMAND).common(),
     entry("images", &images::COMMAND).common(),
+    entry("login", &login::COMMAND).common(),
+    entry("logout", &logout::COMMAND).common(),
+    entry("search", &search::COMMAND).common(),
     entry("version", &version::COMMAND).common(),
     entry("info", &info::COMMAND).common(),
     entry("attach", &attach::COMMAND),
@@ -226,6 +237,8 @@ pub(crate) const GROUPS: &[Group] = &[
             entry("load", &load::COMMAND),
             entry("ls", &images::COMMAND).aliases(&["list"]),
             entry("prune", &image_prune::COMMAND),
+            entry("pull", &pull::COMMAND),
+            entry("push", &push::COMMAND),
             entry("rm", &rmi::COMMAND).aliases(&["rmi", "remove"]),
             entry("save", &save::COMMAND),
             entry("tag", &tag::COMMAND),
@@ -291,14 +304,9 @@ const LATER: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "pull",
-    "push",
-    "search",
     "secret",
     "service",
     "stack",
@@ -309,7 +317,7 @@ const LATER: &[&str] = &[
 /// Commands of groups that are known by name only.
 const LATER_IN_GROUPS: &[(&str, &[&str])] = &[
     ("context", &["create", "export", "import", "inspect", "rm", "update", "use"]),
-    ("image", &["build", "pull", "push"]),
+    ("image", &["build"]),
     ("system", &["dial-stdio"]),
     ("volume", &["update"]),
 ];

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use api::container::{Create, Created};
 use client::Client;
+use client::image::Transfer;
 use fault::{Error, Kind, Result};
 use oci::Reference;
 
-use super::{Args, Command};
+use super::{Args, Command, transfer};
 use crate::PROGRAM;
 use crate::cli::Cli;
 use crate::create::{self, FLAGS};
@@ -33,7 +34,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     check_pull(&matches, "create")?;
     let client = cli.client()?;
     let container = request(cli, client, &matches, "create")?;
-    let id = new_container(client, &matches, &container).await?;
+    let id = new_container(cli, client, &matches, &container).await?;
     terminal::line(id)
 }
 
@@ -91,7 +92,13 @@ pub(super) fn refused(error: &Error, verb: &str) -> Exit {
 }
 
 /// Creates the container, after a pull if its image is missing; returns its id.
-pub(super) async fn new_container(client: &Client, matches: &Matches, container: &Create) -> Result<String> {
+pub(super) async fn new_container(
+    cli: &Cli,
+    client: &Client,
+    matches: &Matches,
+    container: &Create,
+) -> Result<String> {
+    transfer::refuse_trust(matches)?;
     let cid_file = CidFile::open(matches.text("cidfile"))?;
     let reference = reference(&container.config.image)?;
     if matches.is_on("use-api-socket") {
@@ -101,10 +108,10 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
     let (height, width) = terminal::size();
     container.host_config.console_size = [height, width];
     if matches.text("pull") == "always" {
-        pull(client, matches, &container.config.image).await?;
+        pull(cli, client, matches, &container.config.image).await?;
     }
-    let send =
-        || client::container::create(client, matches.text("name"), matches.text("platform"), &container);
+    let platform = transfer::platform(matches);
+    let send = || client::container::create(client, matches.text("name"), &platform, &container);
     let created = match (send().await, reference) {
         (Err(error), Some(reference))
             if error.kind() == Kind::NotFound && matches.text("pull") == "missing" =>
@@ -113,7 +120,7 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
                 let name = reference.with_default_tag().familiar();
                 terminal::warn(format_args!("Unable to find image '{name}' locally"));
             }
-            pull(client, matches, &container.config.image).await?;
+            pull(cli, client, matches, &container.config.image).await?;
             send().await?
         }
         (other, _) => other?,
@@ -130,14 +137,15 @@ fn reference(image: &str) -> Result<Option<Reference>> {
     if is_id { Ok(None) } else { Reference::parse(image).map(Some) }
 }
 
-async fn pull(client: &Client, matches: &Matches, image: &str) -> Result<()> {
+async fn pull(cli: &Cli, client: &Client, matches: &Matches, image: &str) -> Result<()> {
     let reference = Reference::parse(image)?.with_default_tag();
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, tag) => tag.unwrap_or_default().to_owned(),
+    let wanted = Transfer {
+        repository: reference.canonical_name(),
+        tag: super::pull::tag(&reference),
+        platform: transfer::platform(matches),
+        auth: cli.credentials().for_image(&reference)?,
     };
-    let answer =
-        client::image::pull(client, &reference.canonical_name(), &tag, matches.text("platform")).await?;
+    let answer = client::image::pull(client, &wanted).await?;
     let place = if matches.is_on("quiet") { progress::Place::Nowhere } else { progress::Place::Stderr };
     progress::show(answer, place).await
 }

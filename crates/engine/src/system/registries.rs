@@ -14,10 +14,7 @@ pub(super) fn fill(config: &Config, info: &mut Info) {
 fn registry_config(config: &Config) -> RegistryConfig {
     let mirrors = mirrors(config);
     let hub = IndexConfig { mirrors: mirrors.clone(), secure: true, official: true, ..index("docker.io") };
-    let mut shown = RegistryConfig {
-        mirrors: Some(mirrors).filter(|mirrors| !mirrors.is_empty()),
-        ..RegistryConfig::default()
-    };
+    let mut shown = RegistryConfig { mirrors, ..RegistryConfig::default() };
     for name in config.insecure.iter().map(String::as_str).chain(LOCAL) {
         match name.parse::<IpNet>() {
             Ok(network) => push_new(&mut shown.insecure_registry_cidrs, network.trunc().to_string()),
