@@ -17,8 +17,8 @@ mod listen;
 mod log;
 mod options;
 mod pid_file;
-mod registry;
 mod registries;
+mod registry;
 mod settings;
 mod teardown;
 

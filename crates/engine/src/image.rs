@@ -113,10 +113,15 @@ fn tell(engine: &Engine, action: &str, id: &ImageId, name: &str) {
 }
 
 /// An event of a name that came from a registry or went to one: the name stands in the id's place.
-fn tell_of(engine: &Engine, action: &str, reference: &Reference) {
-    let name = reference.familiar();
-    let id = engine.store().resolve(&name).ok();
-    publish(engine, action, &name, &reference.familiar_name(), id.as_ref());
+async fn tell_of(engine: &Engine, action: &'static str, reference: Reference) -> Result<()> {
+    engine
+        .blocking(move |engine| {
+            let name = reference.familiar();
+            let id = engine.store().resolve(&name).ok();
+            publish(engine, action, &name, &reference.familiar_name(), id.as_ref());
+            Ok(())
+        })
+        .await
 }
 
 fn publish(engine: &Engine, action: &str, actor: &str, name: &str, id: Option<&ImageId>) {

@@ -6,7 +6,6 @@ use oci::Reference;
 use registry::client::{self, Found};
 
 use super::progress::credentials;
-use super::pull::refuse_reserved;
 use crate::Engine;
 
 /// Asks a registry whether the credentials are good.
@@ -22,7 +21,9 @@ pub async fn distribution(engine: &Engine, name: &str, auth: &AuthConfig) -> Res
         return Err(Error::internal("no manifest found for full image ID"));
     }
     let reference = Reference::parse(name)?;
-    refuse_reserved(&reference).map_err(|error| error.with_kind(fault::Kind::Invalid))?;
+    if reference.familiar_name() == "scratch" {
+        return Err(Error::invalid("'scratch' is a reserved name"));
+    }
     let reference = reference.with_default_tag();
     let resolved = client::resolve(&engine.registries(), &reference, &credentials(auth)).await?;
     let platforms = Some(resolved.platforms).filter(|platforms| !platforms.is_empty());
@@ -36,31 +37,12 @@ pub async fn search(
     auth: &AuthConfig,
 ) -> Result<Vec<SearchResult>> {
     let Some(wanted) = Wanted::of(options)? else { return Ok(Vec::new()) };
-    let term = options.term.as_str();
-    if term.contains("://") {
-        return Err(Error::invalid(format!(
-            "invalid repository name: repository name ({term}) should not have a scheme"
-        )));
-    }
-    let search = client::Search {
-        term: term.to_owned(),
-        limit: limit(options.limit)?,
-        credentials: credentials(auth),
-    };
+    let limit = u32::try_from(options.limit)
+        .map_err(|_| Error::invalid(format!("limit {} is outside the range of [1, 100]", options.limit)))?;
+    let search = client::Search { term: options.term.clone(), limit, credentials: credentials(auth) };
     let found = client::search(&engine.registries(), &search).await?;
     Ok(found.into_iter().filter(|found| wanted.holds(found)).map(result).collect())
 }
-
-fn limit(limit: i64) -> Result<u32> {
-    match limit {
-        0 => Ok(LIMIT_DEFAULT),
-        1..=LIMIT_MAX => Ok(limit as u32),
-        _ => Err(Error::invalid(format!("limit {limit} is outside the range of [1, {LIMIT_MAX}]"))),
-    }
-}
-
-const LIMIT_DEFAULT: u32 = 25;
-const LIMIT_MAX: i64 = 100;
 
 /// The filters of a search.
 struct Wanted {
@@ -136,7 +118,5 @@ mod tests {
             r#"invalid filter 'stars=b': strconv.Atoi: parsing "b": invalid syntax"#
         );
         assert_eq!(words(r#"{"is-official":["b"]}"#), "invalid filter 'is-official=[b]'");
-        assert_eq!(limit(0).unwrap(), 25);
-        assert_eq!(limit(101).unwrap_err().to_string(), "limit 101 is outside the range of [1, 100]");
     }
 }

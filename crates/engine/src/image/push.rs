@@ -29,8 +29,8 @@ pub async fn push(engine: &Engine, wanted: Push) -> Result<Lines> {
         let reference = wanted.reference.clone();
         engine.blocking(move |engine| check_platform(engine, &reference, &platform)).await?;
     }
-    let engine_too = engine.clone();
-    told(engine, |board| async move { run(&engine_too, wanted, &board).await }).await
+    let task = engine.clone();
+    told(engine, |board| run(task, wanted, board)).await
 }
 
 /// An image has one platform here: it is the wanted one, or there is no such image.
@@ -45,13 +45,9 @@ fn check_platform(engine: &Engine, reference: &Reference, platform: &Platform) -
     }
 }
 
-async fn run(engine: &Engine, wanted: Push, board: &Arc<Board>) -> Result<()> {
+async fn run(engine: Engine, wanted: Push, board: Arc<Board>) -> Result<()> {
     let Push { reference, auth, .. } = wanted;
     let request = client::Push { reference: reference.clone(), credentials: credentials(&auth) };
-    client::push(&engine.registries(), engine.store(), &request, &report(board)).await?;
-    let tell = move |engine: &Engine| {
-        tell_of(engine, "push", &reference);
-        Ok(())
-    };
-    engine.blocking(tell).await
+    client::push(&engine.registries(), engine.store(), &request, &report(&board)).await?;
+    tell_of(&engine, "push", reference).await
 }
