@@ -76,7 +76,7 @@ pub struct Config {
 }
 
 /// As Go writes a list or map that was never made.
-fn null_if_empty<T, S>(collection: &T, serializer: S) -> Result<S::Ok, S::Error>
+pub(crate) fn null_if_empty<T, S>(collection: &T, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Default + PartialEq + Serialize,
     S: serde::Serializer,

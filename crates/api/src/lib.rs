@@ -14,6 +14,7 @@ pub mod image;
 pub mod network;
 pub mod port;
 pub mod progress;
+pub mod registry;
 pub mod stats;
 pub mod stdcopy;
 pub mod system;

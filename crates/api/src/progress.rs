@@ -1,8 +1,12 @@
 //! The lines of a progress stream (`load`, `import`, `pull`): one JSON object each.
 
+mod bar;
+
 use serde::{Deserialize, Serialize};
 
 use crate::is_zero;
+
+pub use bar::WIDTH_DEFAULT;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -127,6 +127,7 @@ pub struct RegistryConfig {
     #[serde(rename = "InsecureRegistryCIDRs")]
     pub insecure_registry_cidrs: Vec<String>,
     pub index_configs: BTreeMap<String, IndexConfig>,
+    #[serde(serialize_with = "image::null_if_empty")]
     pub mirrors: Vec<String>,
 }
 

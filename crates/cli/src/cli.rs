@@ -9,6 +9,7 @@ use fault::{Doing, Error, Result};
 
 use crate::autostart;
 use crate::config::{self, Config};
+use crate::credentials::Credentials;
 use crate::flags::{Matches, csv_fields};
 
 #[derive(Debug)]
@@ -30,6 +31,12 @@ impl Cli {
 
     fn config_folder(&self) -> std::path::PathBuf {
         config::folder(self.global.text("config"))
+    }
+
+    /// Who the user is at registries. What is wrong with the settings has been told by then.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.config();
+        Credentials::of(&self.config_folder())
     }
 
     pub(crate) fn is_debug(&self) -> bool {

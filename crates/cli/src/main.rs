@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod config;
 mod create;
+mod credentials;
 mod exit;
 mod flags;
 mod format;

@@ -1,8 +1,12 @@
-//! The lines of a progress stream, as `load`, `import` and `pull` show them.
+//! The lines of a progress stream, as `pull`, `push`, `load` and `import` show them.
+//!
+//! On a terminal each object keeps its line, which is drawn anew in place; elsewhere bars are left out.
 
 use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
-use api::progress::Message;
+use api::progress::{Message, WIDTH_DEFAULT};
 use client::Answer;
 use fault::{Error, Result};
 
@@ -20,7 +24,7 @@ pub(crate) enum Place {
 /// Shows a stream to its end; an error in it is an error.
 pub(crate) async fn show(answer: Answer, place: Place) -> Result<()> {
     let mut lines = answer.lines::<Message>();
-    let mut screen = Screen { place, rows: HashMap::new() };
+    let mut screen = Screen::default();
     while let Some(message) = lines.next().await? {
         if let Some(detail) = &message.error_detail {
             return Err(Error::internal(detail.message.clone()));
@@ -28,78 +32,93 @@ pub(crate) async fn show(answer: Answer, place: Place) -> Result<()> {
         if !message.error.is_empty() {
             return Err(Error::internal(message.error));
         }
-        screen.show(&message)?;
+        // What programs are told beside the words is not for people.
+        if message.aux.is_none() {
+            place.write(&screen.text(&message, place.width()))?;
+        }
     }
     Ok(())
 }
 
-/// On a terminal each id keeps its line; elsewhere bars are left out.
-struct Screen {
-    place: Place,
-    rows: HashMap<String, usize>,
-}
-
-impl Screen {
-    fn show(&mut self, message: &Message) -> Result<()> {
-        let on_terminal = self.place == Place::Stdout && terminal::output_is_terminal();
-        if !on_terminal {
-            return self.write(&plain(message));
+impl Place {
+    /// Columns of the terminal, if it is one.
+    fn width(self) -> Option<usize> {
+        match self {
+            Self::Stdout => width(io::stdout()),
+            Self::Stderr => width(io::stderr()),
+            Self::Nowhere => None,
         }
-        let rows = self.rows.len();
-        let text = match message.id.as_str() {
-            "" => plain(message),
-            id => {
-                let is_new = !self.rows.contains_key(id);
-                let row = *self.rows.entry(id.to_owned()).or_insert(rows);
-                let up = if is_new { 0 } else { rows - row };
-                let (before, after) = (up_lines(up), down_lines(up.saturating_sub(1)));
-                format!("{before}\x1b[2K\r{}\n{after}", row_text(message))
-            }
-        };
-        self.write(&text)
     }
 
-    fn write(&self, text: &str) -> Result<()> {
-        let written = match self.place {
-            Place::Nowhere => Ok(()),
-            Place::Stdout => terminal::print(text),
-            Place::Stderr => terminal::write_error(text.as_bytes()),
+    fn write(self, text: &str) -> Result<()> {
+        let written = match self {
+            Self::Nowhere => Ok(()),
+            Self::Stdout => terminal::print(text),
+            Self::Stderr => terminal::write_error(text.as_bytes()),
         };
         written.map_err(|exit: Exit| Error::unavailable(exit.message))
     }
 }
 
+fn width(stream: impl AsFd + IsTerminal) -> Option<usize> {
+    let columns = |stream| sys::tty::size(stream).map_or(WIDTH_DEFAULT, |size| size.width.into());
+    stream.is_terminal().then(|| columns(stream))
+}
+
+/// The objects whose lines stand at the end of what was shown, by id; the first has the highest line.
+#[derive(Default)]
+struct Screen {
+    rows: HashMap<String, usize>,
+}
+
+impl Screen {
+    /// What to write for a message.
+    fn text(&mut self, message: &Message, terminal: Option<usize>) -> String {
+        let moves =
+            !message.id.is_empty() && (message.progress_detail.is_some() || !message.progress.is_empty());
+        if !moves {
+            // Whatever comes between would make us count lines wrong.
+            self.rows.clear();
+        }
+        let Some(width) = terminal else { return plain(message) };
+        if !moves {
+            return drawn(message, width);
+        }
+        let count = self.rows.len();
+        let is_new = !self.rows.contains_key(&message.id);
+        let row = *self.rows.entry(message.id.clone()).or_insert(count);
+        let up = self.rows.len() - row;
+        let begin = if is_new { "\n" } else { "" };
+        format!("{begin}\x1b[{up}A{}\x1b[{up}B", drawn(message, width))
+    }
+}
+
 /// A line for a pipe or a file; a bar that moves gives none.
 fn plain(message: &Message) -> String {
-    if !message.stream.is_empty() {
-        return message.stream.clone();
+    match message.progress_detail {
+        Some(detail) if detail.current > 0 || detail.total > 0 => String::new(),
+        _ if !message.progress.is_empty() => format!("{} {}", head(message), message.progress),
+        _ if !message.stream.is_empty() => head(message) + &message.stream,
+        _ => head(message) + "\n",
     }
-    let moves =
-        !message.progress.is_empty() || message.progress_detail.is_some_and(|detail| detail.total > 0);
-    if moves || message.status.is_empty() {
-        return String::new();
-    }
-    format!("{}\n", row_text(message))
 }
 
-fn row_text(message: &Message) -> String {
-    let mut text = match message.id.as_str() {
-        "" => message.status.clone(),
-        id => format!("{id}: {}", message.status),
-    };
-    if !message.progress.is_empty() {
-        text.push(' ');
-        text.push_str(&message.progress);
+/// On a terminal: what has a bar stays on its line.
+fn drawn(message: &Message, width: usize) -> String {
+    match message.progress_detail {
+        Some(detail) if message.stream.is_empty() => {
+            format!("\x1b[2K\r{} {}\r", head(message), detail.drawn(width))
+        }
+        _ => plain(message),
     }
-    text
 }
 
-fn up_lines(count: usize) -> String {
-    if count == 0 { String::new() } else { format!("\x1b[{count}A") }
-}
-
-fn down_lines(count: usize) -> String {
-    if count == 0 { String::new() } else { format!("\x1b[{count}B") }
+fn head(message: &Message) -> String {
+    let status = if message.stream.is_empty() { message.status.as_str() } else { "" };
+    match message.id.as_str() {
+        "" => status.to_owned(),
+        id => format!("{id}: {status}"),
+    }
 }
 
 #[cfg(test)]
@@ -108,18 +127,61 @@ mod tests {
 
     use super::*;
 
+    fn moving(id: &str, status: &str, current: i64, total: i64) -> Message {
+        let progress_detail = Some(Detail { current, total });
+        Message { id: id.into(), progress_detail, ..Message::status(status) }
+    }
+
+    fn with_id(id: &str, status: &str) -> Message {
+        Message { id: id.into(), ..Message::status(status) }
+    }
+
+    fn shown(messages: &[Message], terminal: Option<usize>) -> String {
+        let mut screen = Screen::default();
+        messages.iter().map(|message| screen.text(message, terminal)).collect()
+    }
+
     #[test]
     fn a_pipe_gets_words_and_no_bars() {
-        assert_eq!(plain(&Message::stream("Loaded image: a:latest\n")), "Loaded image: a:latest\n");
-        assert_eq!(plain(&Message::status("sha256:12")), "sha256:12\n");
-        let moving = Message {
-            id: "ab".into(),
-            status: "Loading layer".into(),
-            progress_detail: Some(Detail { current: 1, total: 2 }),
-            ..Message::default()
-        };
-        assert_eq!(plain(&moving), "");
-        let done = Message { progress_detail: None, ..moving };
-        assert_eq!(plain(&done), "ab: Loading layer\n");
+        let text = shown(
+            &[
+                with_id("latest", "Pulling from library/busybox"),
+                moving("ab", "Pulling fs layer", 0, 0),
+                moving("ab", "Downloading", 1, 2),
+                moving("ab", "Pull complete", 0, 0),
+                Message::status("Status: Downloaded newer image for busybox:latest"),
+                Message::stream("Loaded image: a:latest\n"),
+            ],
+            None,
+        );
+        assert_eq!(
+            text,
+            "latest: Pulling from library/busybox\nab: Pulling fs layer\nab: Pull complete\n\
+             Status: Downloaded newer image for busybox:latest\nLoaded image: a:latest\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_a_line_for_each_object() {
+        let text = shown(
+            &[
+                with_id("latest", "Pulling from library/busybox"),
+                moving("ab", "Waiting", 0, 0),
+                moving("cd", "Waiting", 0, 0),
+                moving("ab", "Downloading", 500, 1000),
+                Message::status("Status: done"),
+                moving("ab", "Waiting", 0, 0),
+            ],
+            Some(80),
+        );
+        assert_eq!(
+            text,
+            "latest: Pulling from library/busybox\n\
+             \n\x1b[1A\x1b[2K\rab: Waiting \r\x1b[1B\
+             \n\x1b[1A\x1b[2K\rcd: Waiting \r\x1b[1B\
+             \x1b[2A\x1b[2K\rab: Downloading     500B/1kB\r\x1b[2B\
+             Status: done\n\
+             \n\x1b[1A\x1b[2K\rab: Waiting \r\x1b[1B"
+        );
     }
 }

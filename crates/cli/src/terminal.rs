@@ -71,6 +71,37 @@ pub(crate) fn confirm(question: &str) -> Outcome<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
+/// Asks for a line. Ctrl-C ends the command, but not before the caller has put back what it changed.
+pub(crate) async fn ask(question: &str) -> Outcome<String> {
+    write(question.as_bytes())?;
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line).map(|_| line.trim().to_owned())
+    });
+    let read = tokio::select! {
+        read = reading => read,
+        interrupted = tokio::signal::ctrl_c() => {
+            write(b"\n")?;
+            interrupted.map_err(|error| Exit::failure(format!("signal: {error}")))?;
+            return Err(Exit::new(INTERRUPTED, ""));
+        }
+    };
+    let failed = |error: &dyn std::fmt::Display| Exit::failure(format!("read: {error}"));
+    read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+
+/// Asks without showing what is typed.
+pub(crate) async fn ask_silently(question: &str) -> Outcome<String> {
+    let silent = sys::tty::Raw::enter_silent(io::stdin())?;
+    let answer = ask(question).await?;
+    drop(silent);
+    line("")?;
+    Ok(answer)
+}
+
+/// What a shell shows for a process that died of SIGINT.
+const INTERRUPTED: u8 = 130;
+
 pub(crate) fn input_is_terminal() -> bool {
     io::stdin().is_terminal()
 }

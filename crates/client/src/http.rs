@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
+use api::registry::{AUTH_HEADER, AuthConfig};
 use bytes::Bytes;
 use fault::{Error, Kind, Result};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -89,6 +90,7 @@ impl Client {
             path: path.into(),
             query: Vec::new(),
             body: Body::Empty,
+            auth: None,
             upgrade: false,
         }
     }
@@ -102,6 +104,8 @@ pub struct Request<'c> {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Body,
+    /// The value of the header that says who asks a registry.
+    auth: Option<String>,
     upgrade: bool,
 }
 
@@ -129,6 +133,13 @@ impl Request<'_> {
         if filters.is_empty() { self } else { self.query("filters", filters.to_json()) }
     }
 
+    /// Who asks a registry; nobody is told as well, as some daemons insist on the header.
+    #[must_use]
+    pub fn auth(mut self, auth: &AuthConfig) -> Self {
+        self.auth = Some(auth.to_header());
+        self
+    }
+
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
@@ -149,7 +160,13 @@ impl Request<'_> {
 
     /// The same request once more, if its body can be sent twice.
     fn again(&self) -> Option<Self> {
-        Some(Self { body: self.body.again()?, path: self.path.clone(), query: self.query.clone(), ..*self })
+        Some(Self {
+            body: self.body.again()?,
+            path: self.path.clone(),
+            query: self.query.clone(),
+            auth: self.auth.clone(),
+            ..*self
+        })
     }
 
     /// Sends the request and takes the connection over as a raw stream of bytes.
@@ -197,6 +214,9 @@ impl Request<'_> {
             .header(USER_AGENT, concat!("kogge/", env!("CARGO_PKG_VERSION"), " (linux)"));
         if let Some(kind) = self.body.content_type() {
             builder = builder.header(CONTENT_TYPE, kind);
+        }
+        if let Some(auth) = &self.auth {
+            builder = builder.header(AUTH_HEADER, auth);
         }
         if self.upgrade {
             builder = builder.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");

@@ -2,6 +2,7 @@
 
 use api::filters::Filters;
 use api::image::{HistoryRow, ListOptions, Pruned, Removed, Summary};
+use api::registry::AuthConfig;
 use fault::Result;
 
 use crate::http::encode;
@@ -65,10 +66,30 @@ pub async fn import(client: &Client, import: &Import, archive: Body) -> Result<A
     request.body(archive).send().await
 }
 
+/// What to pull or push.
+#[derive(Clone, Debug, Default)]
+pub struct Transfer {
+    /// The repository's whole name.
+    pub repository: String,
+    /// A tag, or (to pull) a digest; empty for all tags.
+    pub tag: String,
+    /// Empty for the daemon's own.
+    pub platform: String,
+    pub auth: AuthConfig,
+}
+
 /// Asks the daemon to pull; the answer is a progress stream.
-pub async fn pull(client: &Client, repo: &str, tag: &str, platform: &str) -> Result<Answer> {
-    let request = client.post("/images/create").query("fromImage", repo).text("tag", tag);
-    request.text("platform", &platform.to_lowercase()).send().await
+pub async fn pull(client: &Client, wanted: &Transfer) -> Result<Answer> {
+    let request = client.post("/images/create").query("fromImage", &wanted.repository);
+    let request = request.text("tag", &wanted.tag).text("platform", &wanted.platform.to_lowercase());
+    request.auth(&wanted.auth).send().await
+}
+
+/// Asks the daemon to push; the platform is JSON. The answer is a progress stream.
+pub async fn push(client: &Client, wanted: &Transfer) -> Result<Answer> {
+    let request = client.post(path(&wanted.repository, "push"));
+    let request = request.text("tag", &wanted.tag).text("platform", &wanted.platform);
+    request.auth(&wanted.auth).send().await
 }
 
 pub async fn prune(client: &Client, filters: &Filters) -> Result<Pruned> {

@@ -15,6 +15,7 @@ mod http;
 pub mod image;
 mod lines;
 pub mod network;
+pub mod registry;
 mod stdcopy;
 pub mod system;
 pub mod volume;

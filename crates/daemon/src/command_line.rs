@@ -52,6 +52,7 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
         })?;
         given.push(setting);
     }
+    settings.registries_by_flags = settings.registries.clone();
     config_file::read(&mut settings, &given)?;
     Ok(match (validate, teardown) {
         (true, _) => Wish::Print("configuration OK".to_owned()),
@@ -132,14 +133,22 @@ fn help(persona: Persona) -> String {
         text.push_str("\nCommands:\n  registry   Serve a registry of images (kogged registry --help)\n  teardown               Remove all containers and networks of a daemon with these options\n");
     }
     text.push_str("\nOptions:\n");
-    for setting in SETTINGS {
-        let Meaning::Set(_, about) = setting.meaning else { continue };
-        let short = setting.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
-        writeln!(text, "  {short}--{:<16} {about}", setting.flag).expect("a string takes all text");
-    }
-    text.push_str(
-        "      --validate         Validate the configuration and exit\n  -h, --help             Print usage\n  -v, --version          Print version information and quit",
-    );
+    let own = SETTINGS.iter().filter_map(|setting| match setting.meaning {
+        Meaning::Set(_, about) => Some((setting.short, setting.flag, about)),
+        _ => None,
+    });
+    let common = [
+        (None, "validate", "Validate the configuration and exit"),
+        (Some('h'), "help", "Print usage"),
+        (Some('v'), "version", "Print version information and quit"),
+    ];
+    let rows: Vec<_> = own.chain(common).collect();
+    let width = rows.iter().map(|(_, flag, _)| flag.len()).max().unwrap_or(0);
+    let line = |(short, flag, about): &(Option<char>, &str, &str)| {
+        let short = short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+        format!("  {short}--{flag:<width$} {about}")
+    };
+    text.push_str(&rows.iter().map(line).collect::<Vec<_>>().join("\n"));
     if persona == Persona::Dockerd {
         let names: Vec<&str> = SETTINGS
             .iter()

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::command_line::known;
 use crate::options::{self, Meaning, SETTINGS, Setting};
-use crate::settings::{Settings, default_config_file};
+use crate::settings::{Persona, Settings, default_config_file};
 
 /// Applies the file that the settings name. A missing one is an error only if it was asked for; a setting that was
 /// `given` as a flag already must not stand in the file, too.
@@ -17,11 +17,33 @@ pub(crate) fn read(settings: &mut Settings, given: &[&'static Setting]) -> Resul
         .doing(|| format!("unable to configure the Docker daemon with file {}", path.display()))
 }
 
-/// The debug flag of the file, for a reload; nothing else can change while containers run.
-pub(crate) fn debug(settings: &Settings) -> Result<Option<bool>> {
-    let Some((_, text)) = load(settings)? else { return Ok(None) };
-    Ok(object(&text)?.get("debug").and_then(Value::as_bool))
+/// The settings with what a reload may change, which is the level of the log and how registries are reached; all else
+/// stays while containers run.
+pub(crate) fn reloaded(settings: &Settings) -> Result<Settings> {
+    let mut fresh = Settings { registries: settings.registries_by_flags.clone(), ..settings.clone() };
+    if let Some((_, text)) = load(settings)? {
+        let file = without_proxies(object(&text)?);
+        for (setting, value) in known_pairs(settings.persona, &file)? {
+            if RELOADED.contains(&setting.key) {
+                apply_value(&mut fresh, setting, value)?;
+            }
+        }
+    }
+    Ok(fresh)
 }
+
+const RELOADED: &[&str] = &[
+    "debug",
+    "http-proxy",
+    "https-proxy",
+    "insecure-registries",
+    "max-concurrent-downloads",
+    "max-concurrent-uploads",
+    "max-download-attempts",
+    "no-proxy",
+    "registry-mirrors",
+    "registry-rules",
+];
 
 fn load(settings: &Settings) -> Result<Option<(PathBuf, String)>> {
     let (path, asked): (&Path, bool) = match (&settings.config_file, default_config_file(settings.persona)) {
@@ -43,9 +65,15 @@ fn object(text: &str) -> Result<Map<String, Value>> {
 }
 
 fn apply(settings: &mut Settings, given: &[&'static Setting], text: &str) -> Result<()> {
-    let file = object(text)?;
-    let found =
-        |key: &String| SETTINGS.iter().find(|setting| setting.key == key && known(settings.persona, setting));
+    let file = without_proxies(object(text)?);
+    let pairs = known_pairs(settings.persona, &file)?;
+    refuse_twice(given, &pairs)?;
+    pairs.into_iter().try_for_each(|(setting, value)| apply_value(settings, setting, value))
+}
+
+/// The file's values with their settings; what is no setting is refused.
+fn known_pairs(persona: Persona, file: &Map<String, Value>) -> Result<Vec<(&'static Setting, &Value)>> {
+    let found = |key: &String| SETTINGS.iter().find(|setting| setting.key == key && known(persona, setting));
     let unknown: Vec<&str> = file.keys().filter(|key| found(key).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
         return Err(Error::invalid(format!(
@@ -53,10 +81,17 @@ fn apply(settings: &mut Settings, given: &[&'static Setting], text: &str) -> Res
             unknown.join(", ")
         )));
     }
-    let pairs: Vec<(&'static Setting, &Value)> =
-        file.iter().filter_map(|(key, value)| Some((found(key)?, value))).collect();
-    refuse_twice(given, &pairs)?;
-    pairs.into_iter().try_for_each(|(setting, value)| apply_value(settings, setting, value))
+    Ok(file.iter().filter_map(|(key, value)| Some((found(key)?, value))).collect())
+}
+
+/// The proxies stand in an object of their own, under the names of their flags.
+fn without_proxies(mut file: Map<String, Value>) -> Map<String, Value> {
+    match file.remove("proxies") {
+        Some(Value::Object(proxies)) => file.extend(proxies),
+        Some(other) => drop(file.insert("proxies".into(), other)),
+        None => {}
+    }
+    file
 }
 
 fn refuse_twice(given: &[&'static Setting], pairs: &[(&'static Setting, &Value)]) -> Result<()> {
@@ -76,10 +111,15 @@ fn refuse_twice(given: &[&'static Setting], pairs: &[(&'static Setting, &Value)]
 
 /// A list sets its elements one after the other; an object (options by name) must be empty unless it is ignored.
 fn apply_value(settings: &mut Settings, setting: &'static Setting, value: &Value) -> Result<()> {
+    match (&setting.meaning, value) {
+        (Meaning::Ignored | Meaning::Deprecated(_), _) => options::apply(settings, setting, setting.key, ""),
+        (Meaning::Document(set), value) => set(settings, value),
+        (_, value) => apply_plain(settings, setting, value),
+    }
+}
+
+fn apply_plain(settings: &mut Settings, setting: &'static Setting, value: &Value) -> Result<()> {
     match value {
-        _ if matches!(setting.meaning, Meaning::Ignored) => {
-            options::apply(settings, setting, setting.key, "")
-        }
         Value::Null => Ok(()),
         Value::Array(items) => items.iter().try_for_each(|item| apply_value(settings, setting, item)),
         Value::Object(map) if map.is_empty() => Ok(()),
@@ -92,7 +132,6 @@ fn apply_value(settings: &mut Settings, setting: &'static Setting, value: &Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Persona;
 
     fn read(text: &str, flags: &[&str]) -> Result<Settings> {
         let mut settings = Settings::of(Persona::Dockerd);
@@ -115,6 +154,44 @@ mod tests {
     }
 
     #[test]
+    fn registries_are_set_up() {
+        let text = r#"{"registry-mirrors":["http://m"],"insecure-registries":["10.0.0.0/8"],
+            "max-concurrent-downloads":6,"proxies":{"https-proxy":"http://p:1","no-proxy":"lan"},
+            "registry-rules":[{"prefix":"ghcr.io","block":true}],
+            "allow-nondistributable-artifacts":["x"]}"#;
+        let settings = read(text, &[]).unwrap();
+        let registries = &settings.registries;
+        assert_eq!(
+            (registries.mirrors.as_slice(), registries.insecure.as_slice()),
+            (&["http://m".to_owned()][..], &["10.0.0.0/8".to_owned()][..])
+        );
+        assert_eq!(registries.downloads_max, 6);
+        assert_eq!(
+            (registries.proxies.https.as_deref(), registries.proxies.none.as_str()),
+            (Some("http://p:1"), "lan")
+        );
+        assert!(registries.rules[0].blocked);
+        assert_eq!(settings.deprecated[0].0, "allow-nondistributable-artifacts");
+    }
+
+    #[test]
+    fn a_reload_reads_registries_anew_and_keeps_what_flags_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.json");
+        let mut settings = Settings::of(Persona::Dockerd);
+        settings.config_file = Some(path.clone());
+        settings.registries_by_flags.insecure.push("by.flag".into());
+        settings.registries.mirrors.push("http://old".into());
+        std::fs::write(&path, r#"{"registry-mirrors":["http://new"],"debug":true,"mtu":1}"#).unwrap();
+        let fresh = reloaded(&settings).unwrap();
+        assert_eq!(fresh.registries.mirrors, ["http://new"]);
+        assert_eq!(fresh.registries.insecure, ["by.flag"]);
+        assert_eq!((fresh.debug, fresh.mtu), (true, None));
+        std::fs::write(&path, r#"{"colour":1}"#).unwrap();
+        assert!(reloaded(&settings).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let message = |text, flags: &[&str]| read(text, flags).unwrap_err().to_string();
         assert_eq!(
@@ -127,6 +204,19 @@ mod tests {
         );
         assert_eq!(message(r#"{"log-opts":{"max-size":"1m"}}"#, &[]), "not supported: log-opts");
         assert_eq!(message(r#"{"storage-driver":"btrfs"}"#, &[]), "not supported: storage-driver=btrfs");
+        assert_eq!(
+            message(r#"{"registry-mirrors":["http://a","b"]}"#, &[]),
+            "merged configuration validation from file and command line flags failed: invalid mirror: \
+             no scheme specified for \"b\": must use either 'https://' or 'http://'"
+        );
+        assert_eq!(
+            message(r#"{"proxies":{"http-proxy":"x"}}"#, &["http-proxy"]),
+            "the following directives are specified both as a flag and in the configuration file: http-proxy"
+        );
+        assert_eq!(
+            message(r#"{"proxies":{"colour":"x"}}"#, &[]),
+            "the following directives don't match any configuration option: colour"
+        );
         assert!(message("{", &[]).starts_with("EOF"));
     }
 }

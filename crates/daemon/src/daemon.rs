@@ -27,6 +27,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for name in &settings.ignored {
         warn!("--{name} means nothing to this daemon and is ignored");
     }
+    for (name, why) in &settings.deprecated {
+        warn!("{name} is deprecated: {why}");
+    }
     let inherited = sys::inherited::listeners()?;
     runtime()?.block_on(live(settings, &level, inherited))
 }
@@ -59,7 +62,7 @@ async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedF
     let (end, ending) = ending::channel();
     let mut doors = serve_all(listeners, &engine, &ending);
     while let Wanted::Reload = signals.next().await {
-        reload(settings, level);
+        reload(settings, level, &engine);
     }
     info!("the daemon ends; containers go on");
     end.say();
@@ -112,6 +115,7 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         runtime: runtime_program()?,
         cgroup_parent: settings.cgroup_parent.clone(),
         network,
+        registries: settings.registries.clone(),
         dns: settings.dns.clone(),
         labels: settings.labels.clone(),
         debug: settings.debug,
@@ -135,10 +139,13 @@ fn runtime_program() -> Result<PathBuf> {
     })
 }
 
-fn reload(settings: &Settings, level: &log::Level) {
-    match config_file::debug(settings) {
-        Ok(debug) => {
-            let wanted = Settings { debug: debug.unwrap_or(settings.debug), ..settings.clone() };
+fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
+    let reloaded = config_file::reloaded(settings).and_then(|wanted| {
+        engine.set_registries(wanted.registries.clone())?;
+        Ok(wanted)
+    });
+    match reloaded {
+        Ok(wanted) => {
             level.set(wanted.level());
             info!(level = %wanted.level(), "reloaded the configuration");
         }

@@ -13,6 +13,7 @@ mod absent;
 mod answer;
 mod archive;
 mod containers;
+mod distribution;
 mod exec;
 mod hijack;
 mod images;

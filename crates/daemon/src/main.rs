@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod options;
 mod pid_file;
+mod registries;
 mod registry;
 mod settings;
 mod teardown;

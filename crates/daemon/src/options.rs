@@ -4,8 +4,10 @@
 //! `dockerd` only; those that would change what a container gets and are not built are refused, never ignored.
 
 use fault::{Error, Result};
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
+use crate::registries;
 use crate::settings::{LogFormat, Settings};
 
 /// One setting.
@@ -27,11 +29,15 @@ pub(crate) enum Meaning {
     Set(fn(&mut Settings, &str) -> Result<()>, &'static str),
     /// These values are how it is anyway; others are not built.
     Only(&'static [&'static str]),
+    /// A whole part of the configuration file.
+    Document(fn(&mut Settings, &Value) -> Result<()>),
+    /// Nothing to set any more, and why.
+    Deprecated(&'static str),
     /// Nothing to set here.
     Ignored,
 }
 
-use Meaning::{Ignored, Only, Set};
+use Meaning::{Deprecated, Document, Ignored, Only, Set};
 
 /// Applies one value. `given` is how the user wrote the setting.
 pub(crate) fn apply(
@@ -41,10 +47,17 @@ pub(crate) fn apply(
     value: &str,
 ) -> Result<()> {
     match &setting.meaning {
-        Set(set, _) => set(settings, value)
-            .map_err(|error| Error::invalid(format!("invalid argument {value:?} for {given:?}: {error}"))),
+        Set(set, _) => set(settings, value).map_err(|error| match given.starts_with("--") {
+            true => Error::invalid(format!("invalid argument {value:?} for \"{given}\" flag: {error}")),
+            false => error.doing("merged configuration validation from file and command line flags failed"),
+        }),
         Only(values) if values.contains(&value) => Ok(()),
         Only(_) => Err(Error::unsupported(format!("{given}={value}"))),
+        Document(_) => Err(Error::unsupported(given)),
+        Deprecated(why) => {
+            settings.deprecated.push((setting.key, why));
+            Ok(())
+        }
         Ignored => {
             settings.ignored.push(setting.flag);
             Ok(())
@@ -111,6 +124,64 @@ pub(crate) static SETTINGS: &[Setting] = &[
     set("mtu", None, "mtu", mtu, "MTU of the default network"),
     set("dns", None, "dns", dns, "DNS server to use"),
     set("label", None, "labels", label, "Set key=value labels to the daemon"),
+    set(
+        "registry-mirror",
+        None,
+        "registry-mirrors",
+        registries::mirror,
+        "Ask this registry first for images of docker.io",
+    ),
+    set(
+        "insecure-registry",
+        None,
+        "insecure-registries",
+        registries::insecure,
+        "Registry (or network of registries) without valid certificates",
+    ),
+    set(
+        "max-concurrent-downloads",
+        None,
+        "max-concurrent-downloads",
+        registries::downloads,
+        "Layers to fetch from one registry at the same time (default 3)",
+    ),
+    set(
+        "max-concurrent-uploads",
+        None,
+        "max-concurrent-uploads",
+        registries::uploads,
+        "Layers to send to one registry at the same time (default 5)",
+    ),
+    set(
+        "max-download-attempts",
+        None,
+        "max-download-attempts",
+        registries::attempts,
+        "How often to try to fetch or send a layer (default 5)",
+    ),
+    set("http-proxy", None, "http-proxy", registries::http_proxy, "Proxy for registries without TLS"),
+    set("https-proxy", None, "https-proxy", registries::https_proxy, "Proxy for registries with TLS"),
+    set(
+        "no-proxy",
+        None,
+        "no-proxy",
+        registries::no_proxy,
+        "Hosts to reach without a proxy, parted by commas",
+    ),
+    Setting {
+        flag: "",
+        short: None,
+        key: "registry-rules",
+        switch: false,
+        meaning: Document(registries::rules),
+    },
+    Setting {
+        flag: "allow-nondistributable-artifacts",
+        short: None,
+        key: "allow-nondistributable-artifacts",
+        switch: false,
+        meaning: Deprecated("such layers are pushed like all others"),
+    },
     // How it is anyway, or not built.
     only("authorization-plugin", "authorization-plugins", &[]),
     only("add-runtime", "runtimes", &[]),
@@ -165,25 +236,16 @@ pub(crate) static SETTINGS: &[Setting] = &[
     only("tlscert", "tlscert", &[""]),
     only("tlskey", "tlskey", &[""]),
     // Of Docker's insides, or of parts that are not here.
-    ignored("allow-nondistributable-artifacts", "allow-nondistributable-artifacts"),
     ignored("api-cors-header", "api-cors-header"),
     ignored("cdi-spec-dir", "cdi-spec-dirs"),
     ignored("containerd", "containerd"),
     ignored("containerd-namespace", "containerd-namespace"),
     ignored("containerd-plugins-namespace", "containerd-plugin-namespace"),
     ignored("feature", "features"),
-    ignored("http-proxy", "proxies"),
-    ignored("https-proxy", ""),
     ignored("init-path", "init-path"),
-    ignored("insecure-registry", "insecure-registries"),
-    ignored("max-concurrent-downloads", "max-concurrent-downloads"),
-    ignored("max-concurrent-uploads", "max-concurrent-uploads"),
-    ignored("max-download-attempts", "max-download-attempts"),
     ignored("network-control-plane-mtu", "network-control-plane-mtu"),
     ignored("network-diagnostic-port", "network-diagnostic-port"),
-    ignored("no-proxy", ""),
     ignored("node-generic-resource", "node-generic-resources"),
-    ignored("registry-mirror", "registry-mirrors"),
     ignored("shutdown-timeout", "shutdown-timeout"),
     ignored("swarm-default-advertise-addr", "swarm-default-advertise-addr"),
     ignored("userland-proxy-path", "userland-proxy-path"),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
 
+use crate::registries;
+
 /// Whose paths are the defaults, and whose flags are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Persona {
@@ -55,6 +57,11 @@ pub(crate) struct Settings {
     pub(crate) mtu: Option<u32>,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) labels: Vec<String>,
+    pub(crate) registries: registry::client::Config,
+    /// The same without the configuration file, for a reload.
+    pub(crate) registries_by_flags: registry::client::Config,
+    /// Settings that have lost their meaning, and why.
+    pub(crate) deprecated: Vec<(&'static str, &'static str)>,
     /// Settings that were given and mean nothing here; told once the log is open.
     pub(crate) ignored: Vec<&'static str>,
 }
@@ -83,6 +90,9 @@ impl Settings {
             mtu: None,
             dns: Vec::new(),
             labels: Vec::new(),
+            registries: registries::defaults(persona),
+            registries_by_flags: registries::defaults(persona),
+            deprecated: Vec::new(),
             ignored: Vec::new(),
         }
     }

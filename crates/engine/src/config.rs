@@ -31,6 +31,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// How the default network looks; `state_dir` is set by the engine.
     pub network: network::Config,
+    /// How registries are reached.
+    pub registries: registry::client::Config,
     /// Used where a container names none; empty: the host's.
     pub dns: Vec<IpAddr>,
     /// Shown by `info`.
@@ -48,6 +50,7 @@ impl Default for Config {
             runtime: "kogge-runtime".into(),
             cgroup_parent: "/kogge".into(),
             network: network::Config::default(),
+            registries: registry::client::Config::default(),
             dns: Vec::new(),
             labels: Vec::new(),
             debug: false,

@@ -1,11 +1,12 @@
 //! The handle that everybody holds: the parts of an engine, opened together.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fault::{Error, Result};
 use network::Networks;
+use registry::client::{self, Registries};
 use store::Store;
 use tokio::sync::Semaphore;
 
@@ -25,6 +26,8 @@ struct Parts {
     config: Config,
     store: Store,
     networks: Networks,
+    /// As they are reached now, and why so.
+    registries: RwLock<(client::Config, Registries)>,
     volumes: Volumes,
     containers: Registry,
     events: Bus,
@@ -69,6 +72,21 @@ impl Engine {
 
     pub fn networks(&self) -> &Networks {
         &self.0.networks
+    }
+
+    pub fn registries(&self) -> Registries {
+        self.0.registries.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    pub(crate) fn registries_config(&self) -> client::Config {
+        self.0.registries.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Reaches registries in another way from now on; what is under way goes on as it began.
+    pub fn set_registries(&self, config: client::Config) -> Result<()> {
+        let registries = Registries::new(config.clone())?;
+        *self.0.registries.write().unwrap_or_else(PoisonError::into_inner) = (config, registries);
+        Ok(())
     }
 
     pub fn volumes(&self) -> &Volumes {
@@ -139,6 +157,7 @@ impl Parts {
         Ok(Self {
             store: Store::open(&config.store())?,
             networks: Networks::open(network_config)?,
+            registries: RwLock::new((config.registries.clone(), Registries::new(config.registries.clone())?)),
             volumes: Volumes::open(&config.data_root.join("volumes"))?,
             containers: Registry::default(),
             events: Bus::default(),

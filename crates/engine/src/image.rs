@@ -1,9 +1,14 @@
-//! Images as Docker's clients see them: lists, inspect, history, names, and their transport as archives.
+//! Images as Docker's clients see them: lists, inspect, history, names, their transport as archives, and their ways from
+//! and to registries.
 //!
 //! The store has the truth; here it is put into Docker's words, with events and with the containers that use images.
 
+mod distribution;
 mod list;
 mod make;
+mod progress;
+mod pull;
+mod push;
 mod show;
 mod transport;
 
@@ -17,9 +22,12 @@ use store::{Image, ImageId, User};
 
 use crate::Engine;
 
+pub use distribution::{distribution, login, search};
 pub use list::list;
 pub(crate) use list::{Chosen, allow_prune, usage};
 pub use make::{Import, commit, import};
+pub use pull::{Pull, pull};
+pub use push::{Push, push};
 pub(crate) use show::unix_seconds;
 pub use transport::{load, save};
 
@@ -101,9 +109,25 @@ fn resolve(engine: &Engine, name: &str) -> Result<ImageId> {
 
 /// An event of an image: its labels, and the name under which it was spoken of.
 fn tell(engine: &Engine, action: &str, id: &ImageId, name: &str) {
+    publish(engine, action, &id.to_string(), name, Some(id));
+}
+
+/// An event of a name that came from a registry or went to one: the name stands in the id's place.
+async fn tell_of(engine: &Engine, action: &'static str, reference: Reference) -> Result<()> {
+    engine
+        .blocking(move |engine| {
+            let name = reference.familiar();
+            let id = engine.store().resolve(&name).ok();
+            publish(engine, action, &name, &reference.familiar_name(), id.as_ref());
+            Ok(())
+        })
+        .await
+}
+
+fn publish(engine: &Engine, action: &str, actor: &str, name: &str, id: Option<&ImageId>) {
     // An image that is gone has no labels to tell any more.
-    let config = engine.store().image(id).ok().and_then(|image| image.config.config);
+    let config = id.and_then(|id| engine.store().image(id).ok()).and_then(|image| image.config.config);
     let mut attributes: BTreeMap<String, String> = config.map(|config| config.labels).unwrap_or_default();
     attributes.insert("name".into(), name.to_owned());
-    engine.events().publish(Type::Image, action, &id.to_string(), attributes);
+    engine.events().publish(Type::Image, action, actor, attributes);
 }

@@ -38,6 +38,7 @@ mod resolve;
 mod restart;
 mod state;
 mod tasks;
+mod telling;
 mod transport;
 mod user;
 

@@ -5,6 +5,7 @@
 mod id;
 mod info;
 mod limits;
+mod registries;
 mod security;
 
 use std::collections::BTreeMap;

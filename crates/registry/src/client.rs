@@ -68,3 +68,29 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal("work of the image store").with_source(error))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: T) {}
+
+    /// Servers drive them on any of their threads; what does not compile here would not there.
+    #[test]
+    fn futures_go_from_thread_to_thread() {
+        let _all: [fn(&Registries, &store::Store, &Repository); 1] = [|registries, store, repository| {
+            let (reference, credentials) = ("a".parse().unwrap(), Credentials::Anonymous);
+            let pulled = Pull { reference, platform: None, all_tags: false, credentials };
+            is_send(pull(registries, store, &pulled, &|_| ()));
+            is_send(resolve(registries, &pulled.reference, &pulled.credentials));
+            let Pull { reference, credentials, .. } = pulled;
+            is_send(push(registries, store, &Push { reference, credentials }, &|_| ()));
+            let credentials = Credentials::Anonymous;
+            is_send(login(registries, &Login { server: String::new(), credentials }));
+            let credentials = Credentials::Anonymous;
+            is_send(search(registries, &Search { term: String::new(), limit: 1, credentials }));
+            is_send(repository.tags());
+            is_send(repository.manifest(&Key::Tag(String::new())));
+        }];
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use fault::{Call, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, Termios, Winsize};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 
 /// Both ends of a pseudo-terminal.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub fn take_control(terminal: impl AsFd) -> Result<()> {
     rustix::process::ioctl_tiocsctty(terminal).call(|| "ioctl TIOCSCTTY")
 }
 
-/// Keeps a terminal in raw mode until dropped.
+/// Keeps a terminal in raw mode, or a silent one, until dropped.
 #[derive(Debug)]
 pub struct Raw {
     terminal: OwnedFd,
@@ -75,6 +75,16 @@ impl Raw {
         let mut raw = before.clone();
         raw.make_raw();
         rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "tcsetattr")?;
+        Ok(Self { terminal, before })
+    }
+
+    /// Only what is typed is not shown, as it suits a password.
+    pub fn enter_silent(terminal: impl AsFd) -> Result<Self> {
+        let terminal = terminal.as_fd().try_clone_to_owned().call(|| "dup")?;
+        let before = rustix::termios::tcgetattr(&terminal).call(|| "tcgetattr")?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &silent).call(|| "tcsetattr")?;
         Ok(Self { terminal, before })
     }
 }
@@ -119,12 +129,14 @@ mod tests {
     #[test]
     fn raw_mode_ends_with_its_guard() {
         let (_devpts, pty) = pair();
-        let echo = |fd: &OwnedFd| {
-            rustix::termios::tcgetattr(fd).unwrap().local_modes.contains(rustix::termios::LocalModes::ECHO)
-        };
+        let is_on =
+            |mode: LocalModes| rustix::termios::tcgetattr(&pty.terminal).unwrap().local_modes.contains(mode);
         let guard = Raw::enter(&pty.terminal).unwrap();
-        assert!(!echo(&pty.terminal));
+        assert!(!is_on(LocalModes::ECHO) && !is_on(LocalModes::ICANON));
         drop(guard);
-        assert!(echo(&pty.terminal));
+        let guard = Raw::enter_silent(&pty.terminal).unwrap();
+        assert!(!is_on(LocalModes::ECHO) && is_on(LocalModes::ICANON));
+        drop(guard);
+        assert!(is_on(LocalModes::ECHO));
     }
 }

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use api::container::{Create, Created};
 use client::Client;
+use client::image::Transfer;
 use fault::{Error, Kind, Result};
 use oci::Reference;
 
-use super::{Args, Command};
+use super::{Args, Command, transfer};
 use crate::PROGRAM;
-use crate::cli::{Cli, variable};
+use crate::cli::Cli;
 use crate::create::{self, FLAGS, unreadable};
 use crate::exit::{Exit, Outcome};
-use crate::flags::{Matches, parse_bool};
+use crate::flags::Matches;
 use crate::{progress, terminal};
 
 pub(super) const CONTAINER_ARGS: &str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
@@ -30,7 +31,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     check_pull(&matches, "create")?;
     let client = cli.client()?;
     let container = request(cli, client, &matches, "create")?;
-    let id = new_container(client, &matches, &container).await?;
+    let id = new_container(cli, client, &matches, &container).await?;
     terminal::line(id)
 }
 
@@ -79,20 +80,28 @@ pub(super) fn refused(error: &Error, verb: &str) -> Exit {
 }
 
 /// Creates the container, after a pull if its image is missing; returns its id.
-pub(super) async fn new_container(client: &Client, matches: &Matches, container: &Create) -> Result<String> {
+pub(super) async fn new_container(
+    cli: &Cli,
+    client: &Client,
+    matches: &Matches,
+    container: &Create,
+) -> Result<String> {
     let cid_file = CidFile::open(matches.text("cidfile"))?;
     let reference = reference(&container.config.image)?;
     if matches.is_on("use-api-socket") {
         return Err(Error::unsupported("--use-api-socket"));
     }
-    refuse_trust(matches, reference.as_ref())?;
+    // A tag would be looked up in a signed list; what has a digest needs none.
+    if reference.as_ref().is_some_and(|reference| reference.digest().is_none()) {
+        transfer::refuse_trust(matches)?;
+    }
     let mut container = container.clone();
     let (height, width) = terminal::size();
     container.host_config.console_size = [height, width];
     if matches.text("pull") == "always" {
-        pull(client, matches, &container.config.image).await?;
+        pull(cli, client, matches, &container.config.image).await?;
     }
-    let platform = platform(matches);
+    let platform = transfer::platform(matches);
     let send = || client::container::create(client, matches.text("name"), &platform, &container);
     let created = match (send().await, reference) {
         (Err(error), Some(reference))
@@ -102,7 +111,7 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
                 let name = reference.with_default_tag().familiar();
                 terminal::warn(format_args!("Unable to find image '{name}' locally"));
             }
-            pull(client, matches, &container.config.image).await?;
+            pull(cli, client, matches, &container.config.image).await?;
             send().await?
         }
         (other, _) => other?,
@@ -112,27 +121,6 @@ pub(super) async fn new_container(client: &Client, matches: &Matches, container:
     Ok(created.id)
 }
 
-/// A tag is looked up in the registry's signed list, if the user wants that. What has a digest needs none.
-fn refuse_trust(matches: &Matches, image: Option<&Reference>) -> Result<()> {
-    let has_tag = image.is_some_and(|reference| reference.digest().is_none());
-    let wanted = match matches.is_given("disable-content-trust") {
-        true => !matches.is_on("disable-content-trust"),
-        false => variable("DOCKER_CONTENT_TRUST").is_some_and(|value| parse_bool(&value) != Some(false)),
-    };
-    match has_tag && wanted {
-        true => Err(Error::unsupported("content trust")),
-        false => Ok(()),
-    }
-}
-
-/// The platform that is asked for, or that of the user's environment; may be empty.
-pub(super) fn platform(matches: &Matches) -> String {
-    match matches.text("platform") {
-        "" => variable("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
-        platform => platform.to_owned(),
-    }
-}
-
 /// The image's name, unless it is an id.
 fn reference(image: &str) -> Result<Option<Reference>> {
     let is_id = oci::reference::is_image_id(image)
@@ -140,13 +128,15 @@ fn reference(image: &str) -> Result<Option<Reference>> {
     if is_id { Ok(None) } else { Reference::parse(image).map(Some) }
 }
 
-async fn pull(client: &Client, matches: &Matches, image: &str) -> Result<()> {
+async fn pull(cli: &Cli, client: &Client, matches: &Matches, image: &str) -> Result<()> {
     let reference = Reference::parse(image)?.with_default_tag();
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, tag) => tag.unwrap_or_default().to_owned(),
+    let wanted = Transfer {
+        repository: reference.canonical_name(),
+        tag: super::pull::tag(&reference),
+        platform: transfer::platform(matches),
+        auth: cli.credentials().for_image(&reference)?,
     };
-    let answer = client::image::pull(client, &reference.canonical_name(), &tag, &platform(matches)).await?;
+    let answer = client::image::pull(client, &wanted).await?;
     let place = if matches.is_on("quiet") { progress::Place::Nowhere } else { progress::Place::Stderr };
     progress::show(answer, place).await
 }

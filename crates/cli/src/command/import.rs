@@ -7,7 +7,7 @@ use client::Body;
 use client::image::Import;
 use oci::Reference;
 
-use super::{Args, Command, create, unopenable};
+use super::{Args, Command, transfer, unopenable};
 use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
@@ -44,7 +44,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
         source: if is_url { source } else { "-" }.into(),
         reference,
         message: matches.text("message").into(),
-        platform: create::platform(&matches),
+        platform: transfer::platform(&matches),
         changes: matches.list("change"),
     };
     let answer = client::image::import(cli.client()?, &import, archive).await?;

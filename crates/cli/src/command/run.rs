@@ -42,7 +42,8 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     } else {
         stream::check_input(container.config.attach_stdin, container.config.tty)?;
     }
-    let id = new_container(client, &matches, &container).await.map_err(|error| refused(&error, "run"))?;
+    let id =
+        new_container(cli, client, &matches, &container).await.map_err(|error| refused(&error, "run"))?;
     let started = Started { client, id: &id, container: &container };
     let work = async {
         match container.config.attach_stdin

@@ -2,9 +2,9 @@
 
 use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_prune,
-    images, import, info, inspect, kill, load, logs, network, pause, port, prune, ps, rename, restart, rm,
-    rmi, run, save, start, stats, stop, system_df, system_prune, tag, top, unpause, update, version, volume,
-    wait,
+    images, import, info, inspect, kill, load, login, logout, logs, network, pause, port, prune, ps, pull,
+    push, rename, restart, rm, rmi, run, save, search, start, stats, stop, system_df, system_prune, tag, top,
+    unpause, update, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -55,7 +55,12 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("run", &run::COMMAND).common(),
     entry("exec", &exec::COMMAND).common(),
     entry("ps", &ps::COMMAND).common(),
+    entry("pull", &pull::COMMAND).common(),
+    entry("push", &push::COMMAND).common(),
     entry("images", &images::COMMAND).common(),
+    entry("login", &login::COMMAND).common(),
+    entry("logout", &logout::COMMAND).common(),
+    entry("search", &search::COMMAND).common(),
     entry("version", &version::COMMAND).common(),
     entry("info", &info::COMMAND).common(),
     entry("attach", &attach::COMMAND),
@@ -136,6 +141,8 @@ pub(crate) const GROUPS: &[Group] = &[
             entry("load", &load::COMMAND),
             entry("ls", &images::COMMAND).aliases(&["list"]),
             entry("prune", &image_prune::COMMAND),
+            entry("pull", &pull::COMMAND),
+            entry("push", &push::COMMAND),
             entry("rm", &rmi::COMMAND).aliases(&["rmi", "remove"]),
             entry("save", &save::COMMAND),
             entry("tag", &tag::COMMAND),
@@ -201,14 +208,9 @@ pub(super) const LATER: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "pull",
-    "push",
-    "search",
     "secret",
     "service",
     "stack",
@@ -219,7 +221,7 @@ pub(super) const LATER: &[&str] = &[
 /// Commands of groups that are known by name only.
 pub(super) const LATER_IN_GROUPS: &[(&str, &[&str])] = &[
     ("context", &["create", "export", "import", "inspect", "rm", "update", "use"]),
-    ("image", &["build", "pull", "push"]),
+    ("image", &["build"]),
     ("system", &["dial-stdio"]),
     ("volume", &["update"]),
 ];

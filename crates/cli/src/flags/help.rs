@@ -62,7 +62,10 @@ pub(crate) fn root(width: usize) -> String {
 fn columns(rows: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, about) in rows {
-        push(&mut text, format_args!("  {name:<11} {}\n", about.lines().next().unwrap_or_default()));
+        push(
+            &mut text,
+            format_args!("  {name:<11} {}\n", about.lines().next().unwrap_or_default().trim_end_matches('.')),
+        );
     }
     text
 }

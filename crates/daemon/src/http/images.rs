@@ -12,6 +12,7 @@ use hyper::body::Body as _;
 use oci::Reference;
 
 use super::answer::{self, Answer};
+use super::distribution;
 use super::request::Request;
 
 pub(crate) async fn list(request: Request) -> Result<Answer> {
@@ -77,18 +78,8 @@ pub(crate) async fn load(request: Request) -> Result<Answer> {
 /// Pull and import share one path, told apart by the query.
 pub(crate) async fn create(request: Request) -> Result<Answer> {
     match request.query.given("fromImage") {
-        Some(name) => Err(pull(name, request.query.text("tag"))),
+        Some(_) => distribution::pull(request).await,
         None => import(request).await,
-    }
-}
-
-fn pull(name: &str, tag: &str) -> Error {
-    match reference(name.trim_end_matches(':'), tag) {
-        Err(error) => error,
-        Ok(reference) => {
-            let name = reference.map(|reference| reference.familiar()).unwrap_or_default();
-            Error::unsupported(format!("pulling {name} from a registry; `load` or `import` it instead"))
-        }
     }
 }
 
@@ -157,7 +148,12 @@ fn reference(repo: &str, tag: &str) -> Result<Option<Reference>> {
     }))
 }
 
-fn progress(messages: BoxStream<'static, Message>) -> Result<Answer> {
-    let lines = messages.map(|message| Ok(Bytes::from(answer::line(&message))));
+/// Docker ends these lines, and no others, by a carriage return as well.
+pub(super) fn progress(messages: BoxStream<'static, Message>) -> Result<Answer> {
+    let lines = messages.map(|message| {
+        let mut line = answer::line(&message);
+        line.insert(line.len() - 1, b'\r');
+        Ok(Bytes::from(line))
+    });
     Ok(answer::stream(answer::JSON, lines).into())
 }

@@ -51,7 +51,7 @@ impl Request {
     }
 
     /// The whole body, which must be short.
-    async fn bytes(&mut self) -> Result<Bytes> {
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes> {
         let collected = Limited::new(&mut self.body, BODY_BYTES_MAX).collect();
         let body = tokio::time::timeout(BODY_PATIENCE, collected)
             .await

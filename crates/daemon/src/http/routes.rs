@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::request::Request;
 use super::router::{Pending, Route};
-use super::{absent, archive, containers, exec, images, networks, system, volumes};
+use super::{absent, archive, containers, distribution, exec, images, networks, system, volumes};
 
 const fn route(method: Method, pattern: &'static str, handler: fn(Request) -> Pending) -> Route {
     Route { method, pattern, handler, hijacks: false }
@@ -35,7 +35,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/info", |request| Box::pin(system::info(request))),
     get("/events", |request| Box::pin(system::events(request))),
     get("/system/df", |request| Box::pin(system::disk_usage(request))),
-    post("/auth", |_| absent::unsupported("logging in to a registry")),
+    post("/auth", |request| Box::pin(distribution::login(request))),
     // Containers
     get("/containers/json", |request| Box::pin(containers::list(request))),
     post("/containers/create", |request| Box::pin(containers::create(request))),
@@ -70,7 +70,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/exec/{}/json", |request| Box::pin(exec::inspect(request))),
     // Images
     get("/images/json", |request| Box::pin(images::list(request))),
-    get("/images/search", |_| absent::unsupported("searching a registry")),
+    get("/images/search", |request| Box::pin(distribution::search(request))),
     get("/images/get", |request| Box::pin(images::save(request))),
     post("/images/load", |request| Box::pin(images::load(request))),
     post("/images/create", |request| Box::pin(images::create(request))),
@@ -79,9 +79,9 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/images/{}/history", |request| Box::pin(images::history(request))),
     get("/images/{}/json", |request| Box::pin(images::inspect(request))),
     post("/images/{}/tag", |request| Box::pin(images::tag(request))),
-    post("/images/{}/push", |_| absent::unsupported("pushing images")),
+    post("/images/{}/push", |request| Box::pin(distribution::push(request))),
     delete("/images/{}", |request| Box::pin(images::remove(request))),
-    get("/distribution/{}/json", |_| absent::unsupported("asking a registry about an image")),
+    get("/distribution/{}/json", |request| Box::pin(distribution::distribution(request))),
     post("/build", |_| absent::unsupported("building images")),
     post("/build/prune", |request| Box::pin(absent::no_build_cache(request))),
     post("/build/cancel", |_| absent::unsupported("building images")),

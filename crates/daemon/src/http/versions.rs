@@ -94,6 +94,7 @@ const CHANGES: &[Change] = &[
     change(IMAGE, before(45), Answer(bend::container_config)),
     change(IMAGE, before(50), Answer(bend::container_fields_in_image_config)),
     change("POST /images/create", before(32), InQuery(|query| query.remove("platform"))),
+    change("POST /images/{}/push", before(46), InQuery(|query| query.remove("platform"))),
     // The system.
     change(INFO, before(25), Answer(bend::security_option_names)),
     change(INFO, before(44), Answer(bend::no_runtime_status)),

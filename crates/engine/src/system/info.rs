@@ -1,12 +1,10 @@
 //! `docker info`.
 
-use std::collections::BTreeMap;
-
-use api::system::{Commit, IndexConfig, Info, Plugins, RegistryConfig, Runtime, Swarm};
+use api::system::{Commit, Info, Plugins, Runtime, Swarm};
 use fault::Result;
 
 use super::limits::Limits;
-use super::{VERSION, id, security};
+use super::{VERSION, id, registries, security};
 use crate::stats::Host;
 use crate::{Engine, Status};
 
@@ -31,6 +29,7 @@ fn collect(engine: &Engine) -> Result<Info> {
         ..ours(engine)
     };
     count_containers(engine, &mut info);
+    registries::fill(&engine.registries_config(), &mut info);
     fill_storage(engine, &mut info)?;
     fill_machine(&mut info)?;
     limits.fill(&mut info);
@@ -53,7 +52,6 @@ fn ours(engine: &Engine) -> Info {
         },
         logging_driver: "json-file".into(),
         index_server_address: "https://index.docker.io/v1/".into(),
-        registry_config: registry_config(),
         docker_root_dir: engine.config().data_root.display().to_string(),
         server_version: VERSION.into(),
         // The names that a container may ask for mean the same program.
@@ -67,15 +65,6 @@ fn ours(engine: &Engine) -> Info {
         os_type: "linux".into(),
         architecture: std::env::consts::ARCH.into(),
         ..Info::default()
-    }
-}
-
-fn registry_config() -> RegistryConfig {
-    let hub = IndexConfig { name: "docker.io".into(), mirrors: Vec::new(), secure: true, official: true };
-    RegistryConfig {
-        insecure_registry_cidrs: vec!["::1/128".into(), "127.0.0.0/8".into()],
-        index_configs: BTreeMap::from([("docker.io".into(), hub)]),
-        mirrors: Vec::new(),
     }
 }
 

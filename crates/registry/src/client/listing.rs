@@ -42,7 +42,7 @@ async fn pages<P: DeserializeOwned, T>(
 ) -> Result<Vec<T>, Trouble> {
     let accept = format!("application/json, {}", media_type::OCI_INDEX);
     let ask = |address| Ask::new(Method::GET, address).with_header(ACCEPT, &accept);
-    let mut answer = speaker.retrying(async || speaker.ask_with(tail, ask).await).await?;
+    let mut answer = speaker.retrying(|| speaker.ask_with(tail, ask)).await?;
     let mut all = Vec::new();
     for _ in 0..PAGES_MAX {
         let bytes = answer.bytes(DOCUMENT_BYTES_MAX).await?;
@@ -60,7 +60,7 @@ async fn pages<P: DeserializeOwned, T>(
             ))
             .into());
         }
-        answer = speaker.retrying(async || speaker.ask_at(&ask(next.clone())).await).await?;
+        answer = speaker.retrying(|| async { speaker.ask_at(&ask(next.clone())).await }).await?;
     }
     Ok(all)
 }

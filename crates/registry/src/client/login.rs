@@ -23,7 +23,7 @@ pub struct Login {
 pub async fn login(registries: &Registries, login: &Login) -> Result<String> {
     let place = registries.inner.routes.registry(domain(&login.server), &login.credentials)?;
     let speaker = Speaker::new(registries, place, Vec::new());
-    let (ask, answer) = speaker.with_scheme(async |scheme| first(&speaker, scheme).await).await?;
+    let (ask, answer) = speaker.with_scheme(|scheme| first(&speaker, scheme)).await?;
     if answer.status != StatusCode::UNAUTHORIZED {
         return answered(&ask, &answer).map(|()| String::new());
     }

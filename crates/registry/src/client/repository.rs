@@ -78,7 +78,7 @@ impl Repository {
 
     pub(crate) async fn manifest_of(&self, key: &Key) -> Result<Manifest, Trouble> {
         let tail = format!("manifests/{key}");
-        let fetch = async || {
+        let fetch = || async {
             let mut answer = self.ask_for(Method::GET, &tail).await?;
             let bytes = answer.bytes(DOCUMENT_BYTES_MAX).await?;
             let digest = answer.header(CONTENT_DIGEST);
@@ -105,7 +105,7 @@ impl Repository {
     /// `None` if the registry does not say enough.
     pub(crate) async fn manifest_head_of(&self, key: &Key) -> Result<Option<Descriptor>, Trouble> {
         let tail = format!("manifests/{key}");
-        let answer = self.speaker.retrying(async || self.ask_for(Method::HEAD, &tail).await).await?;
+        let answer = self.speaker.retrying(|| self.ask_for(Method::HEAD, &tail)).await?;
         let digest = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let (Some(digest), Some(size)) = (digest, answer.content_length()) else { return Ok(None) };
         let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
@@ -127,14 +127,14 @@ impl Repository {
             let ask = Ask::new(Method::PUT, address).with_header(CONTENT_TYPE, media_type);
             ask.with_payload(Payload::Bytes(bytes.clone()))
         };
-        self.speaker.retrying(async || self.speaker.ask_with(&tail, ask).await).await?;
+        self.speaker.retrying(|| self.speaker.ask_with(&tail, &ask)).await?;
         Ok(digest)
     }
 
     /// Deletes a manifest (by digest) or a tag (if the registry can).
     pub async fn manifest_delete(&self, key: &Key) -> Result<()> {
         let tail = format!("manifests/{key}");
-        self.speaker.retrying(async || self.speaker.ask(Method::DELETE, &tail).await).await?;
+        self.speaker.retrying(|| self.speaker.ask(Method::DELETE, &tail)).await?;
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Repository {
 
     pub(crate) async fn blob_head_of(&self, digest: &Digest) -> Result<Option<u64>, Trouble> {
         let tail = format!("blobs/{digest}");
-        match self.speaker.retrying(async || self.speaker.ask(Method::HEAD, &tail).await).await {
+        match self.speaker.retrying(|| self.speaker.ask(Method::HEAD, &tail)).await {
             Ok(answer) => Ok(Some(answer.content_length().unwrap_or_default())),
             Err(trouble) if trouble.is_not_found() => Ok(None),
             Err(trouble) => Err(trouble),
@@ -195,7 +195,7 @@ impl Repository {
             return Err(Error::invalid(format!("blob {digest} is too big: {} bytes", descriptor.size)).into());
         }
         let tail = format!("blobs/{digest}");
-        let fetch = async || self.speaker.ask(Method::GET, &tail).await?.bytes(descriptor.size).await;
+        let fetch = || async { self.speaker.ask(Method::GET, &tail).await?.bytes(descriptor.size).await };
         let bytes = self.speaker.retrying(fetch).await?;
         if Digest::sha256(&bytes) != *digest {
             return Err(Error::invalid(format!("blob verification failed for digest {digest}")).into());
@@ -211,7 +211,7 @@ impl Repository {
                 "a part of 1 to {DOCUMENT_BYTES_MAX} bytes can be asked for"
             )));
         }
-        let fetch = async || {
+        let fetch = || async {
             let mut answer = self.open_blob(digest, range.start, Some(range.end - 1)).await?;
             let bytes = answer.bytes(length).await?;
             if (bytes.len() as u64) < length { Err(answer.broken("unexpected EOF")) } else { Ok(bytes) }
@@ -266,7 +266,7 @@ impl Repository {
 
     pub async fn blob_delete(&self, digest: &Digest) -> Result<()> {
         let tail = format!("blobs/{digest}");
-        self.speaker.retrying(async || self.speaker.ask(Method::DELETE, &tail).await).await?;
+        self.speaker.retrying(|| self.speaker.ask(Method::DELETE, &tail)).await?;
         Ok(())
     }
 }

@@ -72,12 +72,12 @@ pub async fn search(registries: &Registries, search: &Search) -> Result<Vec<Foun
 
 async fn by_index(speaker: &Speaker, term: &str, limit: u32) -> Result<Vec<Found>, Trouble> {
     let Place { host, base, .. } = &*speaker.place;
-    let ask = async |scheme| {
+    let ask = |scheme| async move {
         let text = format!("{scheme}://{host}{base}/v1/search?q={}&n={limit}", escaped(term));
         let address: Uri = text.parse().map_err(|_| Error::invalid(format!("{text:?} is no address")))?;
         speaker.ask_at(&Ask::new(Method::GET, address)).await
     };
-    let mut answer = speaker.retrying(async || speaker.with_scheme(&ask).await).await?;
+    let mut answer = speaker.retrying(|| speaker.with_scheme(ask)).await?;
     let body = answer.bytes(DOCUMENT_BYTES_MAX).await?;
     let page: Page = serde_json::from_slice(&body)
         .map_err(|error| Error::unavailable(format!("error decoding registry search results: {error}")))?;

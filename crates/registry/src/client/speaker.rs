@@ -62,15 +62,16 @@ impl Speaker {
 
     /// The same with more in the request.
     pub(crate) async fn ask_with(&self, tail: &str, ask: impl Fn(Uri) -> Ask) -> Result<Answer, Trouble> {
-        self.with_scheme(async |scheme| self.ask_at(&ask(self.address(scheme, tail)?)).await).await
+        let ask = &ask;
+        self.with_scheme(|scheme| async move { self.ask_at(&ask(self.address(scheme, tail)?)).await }).await
     }
 
     /// Finds out how to reach the place: TLS is tried first, plain HTTP where the operator allows it. What worked is
     /// remembered for the host.
-    pub(crate) async fn with_scheme<T>(
-        &self,
-        attempt: impl AsyncFn(&'static str) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+    pub(crate) async fn with_scheme<T, A>(&self, attempt: impl Fn(&'static str) -> A) -> Result<T, Trouble>
+    where
+        A: Future<Output = Result<T, Trouble>>,
+    {
         let first = match self.place.transport {
             Transport::Plain => "http",
             _ => self.host().scheme.unwrap_or("https"),
@@ -111,10 +112,10 @@ impl Speaker {
     }
 
     /// Repeats what fails in passing, with the pauses of the configuration.
-    pub(crate) async fn retrying<T>(
-        &self,
-        attempt: impl AsyncFn() -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+    pub(crate) async fn retrying<T, A>(&self, attempt: impl Fn() -> A) -> Result<T, Trouble>
+    where
+        A: Future<Output = Result<T, Trouble>>,
+    {
         let mut failed = 0;
         loop {
             match attempt().await {

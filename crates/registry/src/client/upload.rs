@@ -88,7 +88,7 @@ pub(crate) async fn upload(
     let mut sending = Sending { speaker, digest, source, in_pieces: false };
     let location = match location {
         Some(location) => location,
-        None => speaker.retrying(async || begin(speaker).await).await?,
+        None => speaker.retrying(|| begin(speaker)).await?,
     };
     sending.run(location).await?;
     Ok(Placed::Sent)
@@ -183,7 +183,7 @@ impl Sending<'_> {
         {
             return Ok((answer.location().unwrap_or(location), there));
         }
-        let begun = self.speaker.retrying(async || begin(self.speaker).await).await?;
+        let begun = self.speaker.retrying(|| begin(self.speaker)).await?;
         Ok((begun, 0))
     }
 }

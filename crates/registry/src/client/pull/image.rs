@@ -77,11 +77,12 @@ impl Puller<'_> {
                 None => drop(missing.insert(digest, one)),
             }
         }
-        let fetching = missing.into_iter().map(async |(digest, one)| {
-            let layer = self.fetch(lease, one).await?;
-            Ok::<_, Trouble>((digest, layer))
-        });
-        here.extend(try_join_all(fetching).await?);
+        let mut fetching = Vec::new();
+        for one in missing.values() {
+            fetching.push(self.fetch(lease, one));
+        }
+        let fetched = try_join_all(fetching).await?;
+        here.extend(missing.into_keys().zip(fetched));
         // The same blob under two diffIDs is refused here: a layer knows its own.
         let all = wanted.iter().map(|one| here[&one.blob.digest].clone());
         Ok(all.collect())

@@ -1,0 +1,62 @@
+//! `kogge push`.
+
+use client::image::Transfer;
+use oci::Platform;
+
+use super::transfer::{self, QUIET};
+use super::{Args, Command};
+use crate::cli::Cli;
+use crate::exit::{Exit, Outcome};
+use crate::flags::{Flag, Matches};
+use crate::progress::{self, Place};
+use crate::terminal;
+
+pub(crate) const COMMAND: Command = Command::new(
+    "Upload an image to a registry",
+    "[OPTIONS] NAME[:TAG]",
+    Args::Exactly(1),
+    |cli, matches| Box::pin(run(cli, matches)),
+)
+.also("kogge image push, kogge push")
+.flags(&[FLAGS]);
+
+const FLAGS: &[Flag] = &[
+    Flag::switch("all-tags", "Push all tags of the repository").short('a'),
+    Flag::switch("disable-content-trust", "Skip image signing").default("true"),
+    Flag::string("platform", "Push only what is for this platform (os[/arch[/variant]])"),
+    QUIET,
+];
+
+async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    let platform = platform(matches.text("platform"))?;
+    let reference = transfer::reference(&matches)?;
+    transfer::refuse_trust(&matches)?;
+    let auth = cli.credentials().for_image(&reference)?;
+    if reference.digest().is_some() {
+        return Err(Exit::failure("cannot push a digest reference"));
+    }
+    let wanted = Transfer {
+        repository: reference.canonical_name(),
+        tag: reference.tag().unwrap_or_default().to_owned(),
+        platform,
+        auth,
+    };
+    let answer = client::image::push(cli.client()?, &wanted).await?;
+    if !matches.is_on("quiet") {
+        return Ok(progress::show(answer, Place::Stdout).await?);
+    }
+    progress::show(answer, Place::Nowhere).await?;
+    terminal::line(reference.canonical())
+}
+
+/// As JSON, which is how a push says it.
+fn platform(text: &str) -> Outcome<String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let platform = Platform::parse(text).map_err(|error| {
+        terminal::write_error(format!("Invalid platform {text}").as_bytes()).ok();
+        error
+    })?;
+    Ok(serde_json::to_string(&platform).expect("a platform is JSON"))
+}
