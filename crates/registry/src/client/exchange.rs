@@ -227,6 +227,12 @@ impl Answer {
         Ok(all.freeze())
     }
 
+    /// Together with all of its body.
+    pub(crate) async fn with_bytes(mut self, bytes_max: u64) -> Result<(Self, Bytes), Trouble> {
+        let bytes = self.bytes(bytes_max).await?;
+        Ok((self, bytes))
+    }
+
     /// Reads a failing answer; an error if even that fails. Other answers come back.
     pub(crate) async fn judged(mut self) -> Result<Self, Trouble> {
         if self.status.is_success() {
@@ -396,7 +402,8 @@ fn broken_words(error: &hyper::Error) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return dial::words(io);
+            let is_eof = io.kind() == io::ErrorKind::UnexpectedEof;
+            return if is_eof { "unexpected EOF".into() } else { dial::words(io) };
         }
         source = inner.source();
     }

@@ -16,9 +16,7 @@ use crate::client::trouble::Trouble;
 
 pub(crate) async fn tags(speaker: &Speaker) -> Result<Vec<String>, Trouble> {
     let entries = |page: Tags| page.tags.unwrap_or_default();
-    let tags = pages(speaker, &format!("tags/list?n={PAGE}"), entries).await?;
-    // A name comes from outside and will be used as one.
-    Ok(tags)
+    pages(speaker, &format!("tags/list?n={PAGE}"), entries).await
 }
 
 pub(crate) async fn catalogue(speaker: &Speaker) -> Result<Vec<String>, Trouble> {
@@ -42,10 +40,9 @@ async fn pages<P: DeserializeOwned, T>(
 ) -> Result<Vec<T>, Trouble> {
     let accept = format!("application/json, {}", media_type::OCI_INDEX);
     let ask = |address| Ask::new(Method::GET, address).with_header(ACCEPT, &accept);
-    let mut answer = speaker.retrying(|| speaker.ask_with(tail, ask)).await?;
+    let (mut answer, mut bytes) = speaker.fetch(tail, ask, DOCUMENT_BYTES_MAX).await?;
     let mut all = Vec::new();
     for _ in 0..PAGES_MAX {
-        let bytes = answer.bytes(DOCUMENT_BYTES_MAX).await?;
         let page = serde_json::from_slice(&bytes).map_err(|error| {
             Error::unavailable(format!("unexpected answer of {}: {error}", speaker.place.host))
         })?;
@@ -54,13 +51,10 @@ async fn pages<P: DeserializeOwned, T>(
             answer.header(LINK).and_then(next_page).map(|next| join(&answer.address, next)).transpose()?;
         let Some(next) = next.filter(|_| all.len() < ENTRIES_MAX) else { return Ok(all) };
         if !same_place(&next, &answer.address) {
-            return Err(Error::unavailable(format!(
-                "{} continues its list elsewhere: {next}",
-                speaker.place.host
-            ))
-            .into());
+            let words = format!("{} continues its list elsewhere: {next}", speaker.place.host);
+            return Err(Error::unavailable(words).into());
         }
-        answer = speaker.retrying(|| async { speaker.ask_at(&ask(next.clone())).await }).await?;
+        (answer, bytes) = speaker.ask_at(&ask(next)).await?.with_bytes(DOCUMENT_BYTES_MAX).await?;
     }
     Ok(all)
 }

@@ -3,11 +3,11 @@
 use fault::{Error, Kind, Result};
 use hyper::{Method, StatusCode};
 
+use crate::client::address::same_place;
 use crate::client::authorization::{Demand, basic, bearer, buy};
 use crate::client::exchange::{Answer, Ask};
 use crate::client::routes::DOCKER_IO;
-use crate::client::speaker::Speaker;
-use crate::client::trouble::Trouble;
+use crate::client::speaker::{Manner, Speaker};
 use crate::client::{Credentials, Registries};
 
 /// What to ask.
@@ -23,8 +23,11 @@ pub struct Login {
 pub async fn login(registries: &Registries, login: &Login) -> Result<String> {
     let place = registries.inner.routes.registry(domain(&login.server), &login.credentials)?;
     let speaker = Speaker::new(registries, place, Vec::new());
-    let (ask, answer) = speaker.with_scheme(|scheme| first(&speaker, scheme)).await?;
-    if answer.status != StatusCode::UNAUTHORIZED {
+    let first = |scheme| Ok(Ask::new(Method::GET, speaker.address(scheme, "")?));
+    let answer = speaker.ask_by(Manner::Bare, first).await?;
+    let ask = Ask::new(Method::GET, speaker.address(speaker.host().scheme.unwrap_or("https"), "")?);
+    // Whoever the registry redirects to must not choose a token server for its credentials.
+    if answer.status != StatusCode::UNAUTHORIZED || !same_place(&answer.address, &ask.address) {
         return answered(&ask, &answer).map(|()| String::new());
     }
     let demand = Demand::choose(&answer.challenges(), &answer.address);
@@ -44,13 +47,6 @@ pub async fn login(registries: &Registries, login: &Login) -> Result<String> {
     };
     let answer = registries.inner.exchange.send(&ask, Some(&secret), speaker.plain()).await?;
     answered(&ask, &answer).map(|()| identity)
-}
-
-/// Without credentials: what does the registry want?
-async fn first(speaker: &Speaker, scheme: &'static str) -> Result<(Ask, Answer), Trouble> {
-    let ask = Ask::new(Method::GET, speaker.address(scheme, "")?);
-    let answer = speaker.registries.inner.exchange.send(&ask, None, speaker.plain()).await?;
-    Ok((ask, answer))
 }
 
 fn answered(ask: &Ask, answer: &Answer) -> Result<()> {

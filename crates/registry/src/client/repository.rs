@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fault::{Error, Result};
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, RANGE};
+use hyper::http::Uri;
 use oci::{Descriptor, Digest, Reference};
 
 use crate::client::exchange::{Answer, Ask, Payload};
@@ -77,15 +78,11 @@ impl Repository {
     }
 
     pub(crate) async fn manifest_of(&self, key: &Key) -> Result<Manifest, Trouble> {
-        let tail = format!("manifests/{key}");
-        let fetch = || async {
-            let mut answer = self.ask_for(Method::GET, &tail).await?;
-            let bytes = answer.bytes(DOCUMENT_BYTES_MAX).await?;
-            let digest = answer.header(CONTENT_DIGEST);
-            let told = Told { content_type: answer.header(CONTENT_TYPE), digest };
-            Ok(Manifest::checked(key, told, bytes.into())?)
-        };
-        self.speaker.retrying(fetch).await
+        let ask = |address| manifest_ask(Method::GET, address);
+        let (answer, bytes) =
+            self.speaker.fetch(&format!("manifests/{key}"), ask, DOCUMENT_BYTES_MAX).await?;
+        let told = Told { content_type: answer.header(CONTENT_TYPE), digest: answer.header(CONTENT_DIGEST) };
+        Ok(Manifest::checked(key, told, bytes.into())?)
     }
 
     /// What it would be; `None` if there is none.
@@ -104,18 +101,13 @@ impl Repository {
 
     /// `None` if the registry does not say enough.
     pub(crate) async fn manifest_head_of(&self, key: &Key) -> Result<Option<Descriptor>, Trouble> {
-        let tail = format!("manifests/{key}");
-        let answer = self.speaker.retrying(|| self.ask_for(Method::HEAD, &tail)).await?;
+        let ask = |address| manifest_ask(Method::HEAD, address);
+        let answer = self.speaker.ask_patiently(&format!("manifests/{key}"), ask).await?;
         let digest = answer.header(CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let (Some(digest), Some(size)) = (digest, answer.content_length()) else { return Ok(None) };
         let media_type = answer.header(CONTENT_TYPE).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         Ok(Some(Descriptor::new(media_type, digest, size)))
-    }
-
-    async fn ask_for(&self, method: Method, tail: &str) -> Result<Answer, Trouble> {
-        let ask = |address| Ask::new(method.clone(), address).with_header(ACCEPT, ACCEPTED);
-        self.speaker.ask_with(tail, ask).await
     }
 
     /// Stores a manifest or index under a tag or its digest.
@@ -127,14 +119,14 @@ impl Repository {
             let ask = Ask::new(Method::PUT, address).with_header(CONTENT_TYPE, media_type);
             ask.with_payload(Payload::Bytes(bytes.clone()))
         };
-        self.speaker.retrying(|| self.speaker.ask_with(&tail, &ask)).await?;
+        self.speaker.ask_patiently(&tail, ask).await?;
         Ok(digest)
     }
 
     /// Deletes a manifest (by digest) or a tag (if the registry can).
     pub async fn manifest_delete(&self, key: &Key) -> Result<()> {
         let tail = format!("manifests/{key}");
-        self.speaker.retrying(|| self.speaker.ask(Method::DELETE, &tail)).await?;
+        self.speaker.ask_patiently(&tail, |address| Ask::new(Method::DELETE, address)).await?;
         Ok(())
     }
 
@@ -177,7 +169,7 @@ impl Repository {
 
     pub(crate) async fn blob_head_of(&self, digest: &Digest) -> Result<Option<u64>, Trouble> {
         let tail = format!("blobs/{digest}");
-        match self.speaker.retrying(|| self.speaker.ask(Method::HEAD, &tail)).await {
+        match self.speaker.ask_patiently(&tail, |address| Ask::new(Method::HEAD, address)).await {
             Ok(answer) => Ok(Some(answer.content_length().unwrap_or_default())),
             Err(trouble) if trouble.is_not_found() => Ok(None),
             Err(trouble) => Err(trouble),
@@ -195,8 +187,8 @@ impl Repository {
             return Err(Error::invalid(format!("blob {digest} is too big: {} bytes", descriptor.size)).into());
         }
         let tail = format!("blobs/{digest}");
-        let fetch = || async { self.speaker.ask(Method::GET, &tail).await?.bytes(descriptor.size).await };
-        let bytes = self.speaker.retrying(fetch).await?;
+        let ask = |address| Ask::new(Method::GET, address);
+        let (_, bytes) = self.speaker.fetch(&tail, ask, descriptor.size).await?;
         if Digest::sha256(&bytes) != *digest {
             return Err(Error::invalid(format!("blob verification failed for digest {digest}")).into());
         }
@@ -211,12 +203,19 @@ impl Repository {
                 "a part of 1 to {DOCUMENT_BYTES_MAX} bytes can be asked for"
             )));
         }
-        let fetch = || async {
-            let mut answer = self.open_blob(digest, range.start, Some(range.end - 1)).await?;
-            let bytes = answer.bytes(length).await?;
-            if (bytes.len() as u64) < length { Err(answer.broken("unexpected EOF")) } else { Ok(bytes) }
-        };
-        Ok(self.speaker.retrying(fetch).await?)
+        let mut tries = self.speaker.tries();
+        loop {
+            match self.part(digest, &range, length).await {
+                Err(trouble) => tries.after(trouble).await?,
+                Ok(bytes) => return Ok(bytes),
+            }
+        }
+    }
+
+    async fn part(&self, digest: &Digest, range: &Range<u64>, length: u64) -> Result<Bytes, Trouble> {
+        let mut answer = self.open_blob(digest, range.start, Some(range.end - 1)).await?;
+        let bytes = answer.bytes(length).await?;
+        if (bytes.len() as u64) < length { Err(answer.broken("unexpected EOF")) } else { Ok(bytes) }
     }
 
     /// Begins to read a blob, at a place in it. A server that does not know ranges sends all: what comes before is read
@@ -266,9 +265,13 @@ impl Repository {
 
     pub async fn blob_delete(&self, digest: &Digest) -> Result<()> {
         let tail = format!("blobs/{digest}");
-        self.speaker.retrying(|| self.speaker.ask(Method::DELETE, &tail)).await?;
+        self.speaker.ask_patiently(&tail, |address| Ask::new(Method::DELETE, address)).await?;
         Ok(())
     }
+}
+
+fn manifest_ask(method: Method, address: Uri) -> Ask {
+    Ask::new(method, address).with_header(ACCEPT, ACCEPTED)
 }
 
 pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use fault::{Error, Result};
+use hyper::http::uri::PathAndQuery;
 use ipnet::IpNet;
 use oci::Reference;
 
@@ -305,11 +306,10 @@ fn docker_mirror(text: &str) -> Result<Location> {
     }
     check_host(host).map_err(|_| not_an_address())?;
     let path = path.trim_end_matches('/');
-    if path.is_empty() {
-        return Ok(Location { is_plain: scheme == "http", host: host.into(), path: String::new() });
+    let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+    if !path.is_empty() {
+        path.parse::<PathAndQuery>().map_err(|_| not_an_address())?;
     }
-    let path = format!("/{path}");
-    path.parse::<hyper::http::uri::PathAndQuery>().map_err(|_| not_an_address())?;
     Ok(Location { is_plain: scheme == "http", host: host.into(), path })
 }
 
@@ -453,7 +453,7 @@ mod tests {
             rules: vec![Rule { prefix: prefix.into(), ..Rule::default() }],
             ..Config::default()
         };
-        check(rule("a.b/C"), "invalid registry rule: \"a.b/C\" is no beginning of a full image name");
+        check(rule("a.b/Not"), "invalid registry rule: \"a.b/Not\" is no beginning of a full image name");
         check(rule("library/a"), "invalid registry rule: \"library/a\" is no beginning of a full image name");
     }
 }

@@ -9,7 +9,7 @@ use crate::client::address::escaped;
 use crate::client::exchange::Ask;
 use crate::client::repository::DOCUMENT_BYTES_MAX;
 use crate::client::routes::{DOCKER_IO, Place};
-use crate::client::speaker::Speaker;
+use crate::client::speaker::{Manner, Speaker};
 use crate::client::trouble::Trouble;
 use crate::client::{Credentials, Registries};
 
@@ -72,13 +72,13 @@ pub async fn search(registries: &Registries, search: &Search) -> Result<Vec<Foun
 
 async fn by_index(speaker: &Speaker, term: &str, limit: u32) -> Result<Vec<Found>, Trouble> {
     let Place { host, base, .. } = &*speaker.place;
-    let ask = |scheme| async move {
+    let ask = |scheme| {
         let text = format!("{scheme}://{host}{base}/v1/search?q={}&n={limit}", escaped(term));
         let address: Uri = text.parse().map_err(|_| Error::invalid(format!("{text:?} is no address")))?;
-        speaker.ask_at(&Ask::new(Method::GET, address)).await
+        Ok(Ask::new(Method::GET, address))
     };
-    let mut answer = speaker.retrying(|| speaker.with_scheme(ask)).await?;
-    let body = answer.bytes(DOCUMENT_BYTES_MAX).await?;
+    let answer = speaker.ask_by(Manner::Convincing, ask).await?;
+    let (_, body) = answer.with_bytes(DOCUMENT_BYTES_MAX).await?;
     let page: Page = serde_json::from_slice(&body)
         .map_err(|error| Error::unavailable(format!("error decoding registry search results: {error}")))?;
     let mut found = page.results.unwrap_or_default();

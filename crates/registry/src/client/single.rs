@@ -38,6 +38,8 @@ impl Singles {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -47,7 +49,7 @@ mod tests {
         let first = singles.enter(&digest, || panic!("nobody is there")).await;
         let mut waited = false;
         let mut second = Box::pin(singles.enter(&digest, || waited = true));
-        assert!(futures_util::future::poll_immediate(&mut second).await.is_none());
+        assert!((&mut second).now_or_never().is_none());
         drop(first);
         drop(second.await);
         assert!(waited);

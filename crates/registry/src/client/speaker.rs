@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fault::{Error, Result};
 use hyper::header::HeaderValue;
 use hyper::http::Uri;
@@ -62,21 +63,56 @@ impl Speaker {
 
     /// The same with more in the request.
     pub(crate) async fn ask_with(&self, tail: &str, ask: impl Fn(Uri) -> Ask) -> Result<Answer, Trouble> {
-        let ask = &ask;
-        self.with_scheme(|scheme| async move { self.ask_at(&ask(self.address(scheme, tail)?)).await }).await
+        self.ask_by(Manner::Convincing, |scheme| Ok(ask(self.address(scheme, tail)?))).await
+    }
+
+    /// The same, again and again while it fails in passing.
+    pub(crate) async fn ask_patiently(
+        &self,
+        tail: &str,
+        ask: impl Fn(Uri) -> Ask,
+    ) -> Result<Answer, Trouble> {
+        let mut tries = self.tries();
+        loop {
+            match self.ask_with(tail, &ask).await {
+                Err(trouble) => tries.after(trouble).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The same with all of the answer's body, which may have so many bytes.
+    pub(crate) async fn fetch(
+        &self,
+        tail: &str,
+        ask: impl Fn(Uri) -> Ask,
+        bytes_max: u64,
+    ) -> Result<(Answer, Bytes), Trouble> {
+        let mut tries = self.tries();
+        loop {
+            let fetched = match self.ask_with(tail, &ask).await {
+                Ok(answer) => answer.with_bytes(bytes_max).await,
+                Err(trouble) => Err(trouble),
+            };
+            match fetched {
+                Err(trouble) => tries.after(trouble).await?,
+                fetched => return fetched,
+            }
+        }
     }
 
     /// Finds out how to reach the place: TLS is tried first, plain HTTP where the operator allows it. What worked is
     /// remembered for the host.
-    pub(crate) async fn with_scheme<T, A>(&self, attempt: impl Fn(&'static str) -> A) -> Result<T, Trouble>
-    where
-        A: Future<Output = Result<T, Trouble>>,
-    {
+    pub(crate) async fn ask_by(
+        &self,
+        manner: Manner,
+        ask: impl Fn(&'static str) -> Result<Ask, Trouble>,
+    ) -> Result<Answer, Trouble> {
         let first = match self.place.transport {
             Transport::Plain => "http",
             _ => self.host().scheme.unwrap_or("https"),
         };
-        let result = attempt(first).await;
+        let result = self.ask_so(manner, &ask(first)?).await;
         let Err(Trouble::Unreached { may_be_plain, .. }) = &result else {
             self.registries.learn(&self.place.host, |host| host.scheme = Some(first));
             return result;
@@ -86,11 +122,18 @@ impl Speaker {
         if first == "http" || !may_be_plain {
             return result;
         }
-        let result = attempt("http").await;
+        let result = self.ask_so(manner, &ask("http")?).await;
         if !matches!(result, Err(Trouble::Unreached { .. })) {
             self.registries.learn(&self.place.host, |host| host.scheme = Some("http"));
         }
         result
+    }
+
+    async fn ask_so(&self, manner: Manner, ask: &Ask) -> Result<Answer, Trouble> {
+        match manner {
+            Manner::Convincing => self.ask_at(ask).await,
+            Manner::Bare => self.registries.inner.exchange.send(ask, None, self.plain()).await,
+        }
     }
 
     /// Asks an address that the registry has named. Credentials go along only if that is the registry's own.
@@ -100,7 +143,9 @@ impl Speaker {
         let exchange = &self.registries.inner.exchange;
         let authorization = if is_own { self.authorization(ask).await? } else { None };
         let answer = exchange.send(ask, authorization.as_ref(), self.plain()).await?;
-        if answer.status != StatusCode::UNAUTHORIZED || !is_own {
+        // Whoever the registry redirects to must not choose a token server for its credentials.
+        let may_challenge = is_own && same_place(&answer.address, &ask.address);
+        if answer.status != StatusCode::UNAUTHORIZED || !may_challenge {
             return answer.judged().await;
         }
         let Some(authorization) = self.convince(ask, &answer, authorization.as_ref()).await? else {
@@ -111,22 +156,8 @@ impl Speaker {
         exchange.send(ask, Some(&authorization), self.plain()).await?.judged().await
     }
 
-    /// Repeats what fails in passing, with the pauses of the configuration.
-    pub(crate) async fn retrying<T, A>(&self, attempt: impl Fn() -> A) -> Result<T, Trouble>
-    where
-        A: Future<Output = Result<T, Trouble>>,
-    {
-        let mut failed = 0;
-        loop {
-            match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(trouble) => {
-                    failed += 1;
-                    tracing::debug!(host = self.place.host, failed, %trouble, "request failed");
-                    rest(self.registries.pause(failed, trouble)?).await;
-                }
-            }
-        }
+    pub(crate) fn tries(&self) -> Tries {
+        Tries { registries: self.registries.clone(), failed: 0 }
     }
 
     /// What is sent unasked, by what the host wanted last.
@@ -213,6 +244,32 @@ impl Speaker {
         let slash = if path.is_empty() { "" } else { "/" };
         let text = format!("{scheme}://{host}{base}/v2/{path}{slash}{tail}");
         text.parse().map_err(|_| Error::invalid(format!("{text:?} is no address")).into())
+    }
+}
+
+/// How to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// With credentials where they are wanted; a failing answer is a trouble.
+    Convincing,
+    /// Without any; whatever comes is the answer.
+    Bare,
+}
+
+/// Attempts at one thing, with the pauses of the configuration between them.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    registries: Registries,
+    failed: u32,
+}
+
+impl Tries {
+    /// Waits before the next attempt; the trouble comes back if there is to be none.
+    pub(crate) async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        self.failed += 1;
+        tracing::debug!(failed = self.failed, %trouble, "request failed");
+        rest(self.registries.pause(self.failed, trouble)?).await;
+        Ok(())
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) async fn upload(
     let mut sending = Sending { speaker, digest, source, in_pieces: false };
     let location = match location {
         Some(location) => location,
-        None => speaker.retrying(|| begin(speaker)).await?,
+        None => begin(speaker).await?,
     };
     sending.run(location).await?;
     Ok(Placed::Sent)
@@ -105,7 +105,7 @@ pub(crate) async fn mount(speaker: &Speaker, digest: &Digest, from: &str) -> Res
 }
 
 async fn begin(speaker: &Speaker) -> Result<Uri, Trouble> {
-    speaker.ask(Method::POST, "blobs/uploads/").await?.location()
+    speaker.ask_patiently("blobs/uploads/", |address| Ask::new(Method::POST, address)).await?.location()
 }
 
 /// `None` if it is mounted, else where to send it.
@@ -183,8 +183,7 @@ impl Sending<'_> {
         {
             return Ok((answer.location().unwrap_or(location), there));
         }
-        let begun = self.speaker.retrying(|| begin(self.speaker)).await?;
-        Ok((begun, 0))
+        Ok((begin(self.speaker).await?, 0))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Pull and push against our own registry, through a double that breaks things on the way.
 
 mod double;
-mod faults;
 mod guards;
 mod pulls;
 mod pushes;

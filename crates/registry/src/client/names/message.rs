@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host's IPv4 address.
-pub(super) const A: u16 = 1;
+pub(crate) const A: u16 = 1;
 /// A host's IPv6 address.
-pub(super) const AAAA: u16 = 28;
+pub(crate) const AAAA: u16 = 28;
 
 /// A name and the kind of record that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fault::{Error, Result};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use oci::{Descriptor, Digest, Reference, media_type};
 use store::{Fetched, ImageId, Layer, Lease};
@@ -77,10 +78,7 @@ impl Puller<'_> {
                 None => drop(missing.insert(digest, one)),
             }
         }
-        let mut fetching = Vec::new();
-        for one in missing.values() {
-            fetching.push(self.fetch(lease, one));
-        }
+        let fetching: Vec<_> = missing.values().map(|one| self.fetch(lease, one).boxed()).collect();
         let fetched = try_join_all(fetching).await?;
         here.extend(missing.into_keys().zip(fetched));
         // The same blob under two diffIDs is refused here: a layer knows its own.

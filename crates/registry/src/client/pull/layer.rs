@@ -232,7 +232,7 @@ impl Work {
         let (finish, done) = oneshot::channel();
         let work = move || {
             let rest = Pieces { receiver: pieces, current: Bytes::new(), ended: false };
-            // Whoever does not follow any more is not told.
+            // There is room for both steps; after a cancel nobody listens.
             let told = move |step| tell.try_send(step).unwrap_or_default();
             let layer = partial.finish(&lease, &diff_id, rest, &told);
             drop(lease);

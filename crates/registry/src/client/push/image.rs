@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fault::{Error, Result};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use oci::Reference;
 use store::{Image, ImageId};
@@ -51,7 +52,7 @@ impl Pusher<'_> {
     async fn layers(&self, reference: &Reference, image: &Image) -> Result<(), Trouble> {
         let mut known = BTreeSet::new();
         let layers = image.layers.iter().rev().filter(|layer| known.insert(&layer.blob.digest));
-        let pushing: Vec<_> = layers.map(|layer| self.layer(reference, layer)).collect();
+        let pushing: Vec<_> = layers.map(|layer| self.layer(reference, layer).boxed()).collect();
         try_join_all(pushing).await.map(drop)
     }
 }
