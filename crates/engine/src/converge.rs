@@ -226,10 +226,10 @@ fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {
 
 /// Snapshots of containers that are no more. Blocks.
 fn free_snapshots(engine: &Engine, known: &BTreeSet<ContainerId>) -> Result<()> {
-    for snapshot in engine.store().snapshots()? {
-        let stray = snapshot.key().parse::<ContainerId>().is_ok_and(|id| !known.contains(&id));
+    for key in engine.store().snapshot_keys()? {
+        let stray = key.parse::<ContainerId>().is_ok_and(|id| !known.contains(&id));
         if stray {
-            engine.store().snapshot_remove(snapshot.key())?;
+            engine.store().snapshot_remove(&key)?;
         }
     }
     Ok(())
@@ -297,10 +297,18 @@ async fn lay_down(engine: &Engine, record: Record, settle: bool) -> Result<()> {
                 // On a full disk for one; the exit file stays for the next engine.
                 tracing::error!(container = %settled.id, %error, "exit not recorded");
             }
+            if let Err(error) = restore_snapshot(engine, &settled) {
+                tracing::error!(container = %settled.id, %error, "without its root");
+            }
             Execs::load(&folder)
         })
         .await?;
     register(engine, View::of(record), None, execs)
+}
+
+/// The record was durable when it was told, the snapshot was not.
+fn restore_snapshot(engine: &Engine, record: &Record) -> Result<()> {
+    engine.store().snapshot_restore(record.id.as_str(), Some(&record.image_id.parse()?))
 }
 
 fn register(engine: &Engine, view: View, monitor: Option<Monitor>, execs: Execs) -> Result<()> {

@@ -207,11 +207,7 @@ fn make(engine: &Engine, record: &Record, image: &ImageId, held: &Hold<'_>) -> R
         sys::fs::fsync(&intent)?;
     }
     sys::crash::point("container.create.intended");
-    let key = record.id.as_str();
-    match record.is_volatile() {
-        true => engine.store().snapshot_create_volatile(key, Some(image))?,
-        false => engine.store().snapshot_create(key, Some(image))?,
-    };
+    engine.store().snapshot_create(record.id.as_str(), Some(image))?;
     sys::crash::point("container.create.snapshot");
     volumes(engine, record, held)?;
     sys::crash::point("container.create.volumes");
@@ -224,7 +220,8 @@ fn write_intent(mut file: &File, record: &Record) -> Result<()> {
     file.write_all(&record.to_json()).call(|| format!("write {}", record::CREATING))
 }
 
-/// The rename makes it a container; with the syncs it survives a power loss.
+/// The rename makes it a container; with the syncs it survives a power loss. Its snapshot may not: the next engine makes it
+/// anew from what the record says.
 fn commit(engine: &Engine, folder: &Path, intent: &File, record: &Record) -> Result<()> {
     sys::fs::rename(folder.join(record::CREATING), folder.join(record::FILE))?;
     if record.is_volatile() {
