@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sys::fs::{Access, OpenHow};
 
 use crate::ContainerId;
+use crate::restart::Ended;
 use crate::state::Status;
 
 /// The version that is written; older ones are read.
@@ -188,22 +189,40 @@ impl Record {
     /// Notes that the next run begins, beside the record: the record itself is durable and is not touched for what
     /// need not be. It counts until a record of that run is saved.
     pub(crate) fn intend_run(&self, folder: &Path, boot_id: &str) -> Result<()> {
-        let run = Run { run: self.state.run + 1, boot_id: boot_id.to_owned() };
+        let run = Run {
+            run: self.state.run + 1,
+            boot_id: boot_id.to_owned(),
+            began_at: sys::time::now_rfc3339_nano(),
+            restart_count: self.restart_count,
+            manually_stopped: self.manually_stopped,
+        };
         let json = serde_json::to_vec(&run).expect("a run has string keys only");
         sys::fs::write_swapped(folder.join(RUN), json, 0o600)
     }
 
-    /// The record with what was noted of a run that it does not know the end of.
-    pub(crate) fn load_with_run(folder: &Path) -> Result<Self> {
-        let mut record = Self::load(folder, FILE)?;
+    /// The run that was noted, if the record does not know of it.
+    pub(crate) fn unknown_run(&self, folder: &Path) -> Result<Option<Run>> {
         let noted = sys::fs::read_to_string_if_exists(folder.join(RUN))?;
-        let run: Option<Run> = noted.and_then(|json| serde_json::from_str(&json).ok());
-        if let Some(Run { run, boot_id }) = run
-            && run > record.state.run
-        {
-            record.state = State { status: Status::Running, pid: 0, run, boot_id, ..record.state };
-        }
-        Ok(record)
+        let noted: Option<Run> = noted.and_then(|json| serde_json::from_str(&json).ok());
+        Ok(noted.filter(|noted| noted.run > self.state.run))
+    }
+
+    /// How a run ended, as the restart policy asks it.
+    pub(crate) fn ended(&self, exit_code: i32) -> Ended {
+        Ended { exit_code, manually_stopped: self.manually_stopped, restart_count: self.restart_count }
+    }
+
+    /// That run was not only intended.
+    pub(crate) fn has_begun(&mut self, run: Run) {
+        self.restart_count = run.restart_count;
+        self.manually_stopped = run.manually_stopped;
+        let state = &mut self.state;
+        state.run = run.run;
+        state.boot_id = run.boot_id;
+        state.started_at = run.began_at;
+        state.exit_code = 0;
+        state.error.clear();
+        state.oom_killed = false;
     }
 
     /// Reads a record; `file` is [`FILE`] or [`CREATING`].
@@ -268,11 +287,17 @@ struct Versioned {
     version: u32,
 }
 
-/// A run that began.
-#[derive(Debug, Serialize, Deserialize)]
-struct Run {
-    run: u64,
-    boot_id: String,
+/// A run that began, or was about to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Run {
+    pub(crate) run: u64,
+    pub(crate) boot_id: String,
+    /// RFC 3339
+    pub(crate) began_at: String,
+    /// As the record's were when it began.
+    pub(crate) restart_count: i64,
+    pub(crate) manually_stopped: bool,
 }
 
 pub(crate) const FILE: &str = "record.json";
@@ -299,15 +324,19 @@ mod tests {
     #[test]
     fn a_run_is_noted_until_its_record_is_saved() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        let mut record = Record { restart_count: 2, ..named("x") };
         record.save(folder.path()).unwrap();
+        record.manually_stopped = true;
         record.intend_run(folder.path(), "boot").unwrap();
-        let noted = Record::load_with_run(folder.path()).unwrap().state;
-        assert_eq!((noted.status, noted.run, noted.boot_id.as_str()), (Status::Running, 1, "boot"));
-        record.state.run = 1;
-        record.state.status = Status::Exited;
-        record.save(folder.path()).unwrap();
-        assert_eq!(Record::load_with_run(folder.path()).unwrap(), record);
+        let mut found = Record::load(folder.path(), FILE).unwrap();
+        let run = found.unknown_run(folder.path()).unwrap().unwrap();
+        assert_eq!((run.run, run.boot_id.as_str()), (1, "boot"));
+        found.has_begun(run);
+        assert!(found.manually_stopped && found.restart_count == 2);
+        assert_ne!(found.state.started_at, NEVER);
+        found.save(folder.path()).unwrap();
+        assert_eq!(Record::load(folder.path(), FILE).unwrap(), found);
+        assert_eq!(found.unknown_run(folder.path()).unwrap(), None);
     }
 
     fn named(name: &str) -> Record {

@@ -6,7 +6,6 @@
 //!
 //! What happens before the rename is undone, by the failing path and by the next engine alike.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -46,7 +45,9 @@ fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Resul
     }
     let id = record.id.to_string();
     let container = task::spawn(engine, View::of(record), None, Execs::default());
-    tell_created(engine, &container.view());
+    let view = container.view();
+    task::publish(engine, &view, "create", &[]);
+    tracing::info!(container = %id, name = view.record.name, "created");
     Ok(Created { id, warnings })
 }
 
@@ -265,13 +266,4 @@ pub(crate) fn undo(engine: &Engine, record: &Record) {
     {
         tracing::warn!(container = %record.id, %error, "creation not undone");
     }
-}
-
-fn tell_created(engine: &Engine, view: &View) {
-    let record = &view.record;
-    let mut attributes: BTreeMap<String, String> = record.config.labels.clone();
-    attributes.insert("image".into(), record.config.image.clone());
-    attributes.insert("name".into(), record.name.clone());
-    engine.events().publish(api::events::Type::Container, "create", record.id.as_str(), attributes);
-    tracing::info!(container = %record.id, name = record.name, "created");
 }
