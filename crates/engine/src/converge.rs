@@ -71,8 +71,12 @@ fn look(engine: &Engine) -> Result<BTreeMap<ContainerId, Folder>> {
 }
 
 fn folder(path: &Path) -> Result<Folder> {
-    match Record::load_with_run(path) {
-        Ok(record) => Ok(Folder::Whole(Box::new(record))),
+    let found = Record::load(path, FILE).and_then(|record| {
+        let run = record.unknown_run(path)?;
+        Ok(Folder::Whole { record: Box::new(record), run })
+    });
+    match found {
+        Ok(whole) => Ok(whole),
         Err(error) if error.kind() == Kind::NotFound => {
             Ok(Folder::Creating(boxed(Record::load(path, CREATING))))
         }
@@ -93,7 +97,9 @@ fn boxed(record: Result<Record>) -> Option<Box<Record>> {
 
 /// What there is of a container's run.
 async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(Run, Option<Met>)> {
-    let Folder::Whole(record) = folder else { return Ok((Run::Nothing { processes: false }, None)) };
+    let Folder::Whole { record, run: noted } = folder else {
+        return Ok((Run::Nothing { started: false }, None));
+    };
     let cgroup = record.cgroup(engine.config());
     if let Some((met, state)) = meet(engine, id).await {
         return Ok(match state {
@@ -104,14 +110,18 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
                 (Run::Alive { running, paused }, Some(met))
             }
             Container::Exited(exit) => (Run::Ended(exit), None),
-            Container::Awaited => (Run::Nothing { processes: false }, None),
+            Container::Awaited => (Run::Nothing { started: false }, None),
         });
     }
-    let record = record.clone();
+    let (record, is_noted) = (record.clone(), noted.is_some());
     engine
         .blocking(move |engine| match container::read_exit(engine, &record) {
             Some(exit) if exit.pid != 0 => Ok((Run::Ended(exit), None)),
-            _ => Ok((Run::Nothing { processes: Cgroup::at(&cgroup)?.exists()? }, None)),
+            _ => {
+                // A run folder is made before the run is noted, and goes after its end is recorded.
+                let is_robbed = is_noted && !sys::fs::exists(engine.config().run_folder(&record.id))?;
+                Ok((Run::Nothing { started: is_robbed || Cgroup::at(&cgroup)?.exists()? }, None))
+            }
         })
         .await
 }
@@ -226,10 +236,10 @@ fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {
 
 /// Snapshots of containers that are no more. Blocks.
 fn free_snapshots(engine: &Engine, known: &BTreeSet<ContainerId>) -> Result<()> {
-    for snapshot in engine.store().snapshots()? {
-        let stray = snapshot.key().parse::<ContainerId>().is_ok_and(|id| !known.contains(&id));
+    for key in engine.store().snapshot_keys()? {
+        let stray = key.parse::<ContainerId>().is_ok_and(|id| !known.contains(&id));
         if stray {
-            engine.store().snapshot_remove(snapshot.key())?;
+            engine.store().snapshot_remove(&key)?;
         }
     }
     Ok(())
@@ -297,10 +307,18 @@ async fn lay_down(engine: &Engine, record: Record, settle: bool) -> Result<()> {
                 // On a full disk for one; the exit file stays for the next engine.
                 tracing::error!(container = %settled.id, %error, "exit not recorded");
             }
+            if let Err(error) = restore_snapshot(engine, &settled) {
+                tracing::error!(container = %settled.id, %error, "without its root");
+            }
             Execs::load(&folder)
         })
         .await?;
     register(engine, View::of(record), None, execs)
+}
+
+/// The record was durable when it was told, the snapshot was not.
+fn restore_snapshot(engine: &Engine, record: &Record) -> Result<()> {
+    engine.store().snapshot_restore(record.id.as_str(), Some(&record.image_id.parse()?))
 }
 
 fn register(engine: &Engine, view: View, monitor: Option<Monitor>, execs: Execs) -> Result<()> {
@@ -319,6 +337,7 @@ fn follow_up(engine: &Engine, id: ContainerId, then: Then) {
         let options = api::container::Remove { volumes: true, ..Default::default() };
         let done = match then {
             Then::Start => container.ask(Command::Start).await,
+            Then::Restart => container.ask(Command::Due).await,
             Then::Remove => container.ask(|answer| Command::Remove { options, answer }).await,
             Then::Nothing => Ok(()),
         };

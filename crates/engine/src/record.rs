@@ -1,18 +1,22 @@
 //! A container's record: everything that is known of it, as it lies on disk.
 //!
-//! One JSON file, versioned, replaced as a whole. Create, exit, rename and removal are durable before they are
-//! answered; that it runs is not, and nothing of an auto-removed container is.
+//! One versioned file of JSON lines, of which the last whole one counts: a change is a line more, so that it waits for the
+//! disk once (decision 0009). Create, exit, rename and removal are durable before they are answered; that it runs is
+//! not, and nothing of an auto-removed container is.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use api::container::Config;
 use api::host_config::HostConfig;
 use api::network::EndpointSettings;
-use fault::{Doing, Error, Result};
+use fault::{Call as _, Doing, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
+use sys::fs::{Access, OpenHow};
 
 use crate::ContainerId;
+use crate::restart::Ended;
 use crate::state::Status;
 
 /// The version that is written; older ones are read.
@@ -164,12 +168,12 @@ impl Record {
         serde_json::to_vec(self).expect("a record has string keys only")
     }
 
-    /// Replaces the record on disk, durably unless it is volatile.
+    /// Puts the record on disk, durably unless it is volatile.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
         match self.is_volatile() {
             true => sys::fs::write_swapped(path, self.to_json(), 0o600),
-            false => sys::fs::write_atomic_mode(path, self.to_json(), 0o600),
+            false => append(&path, &self.to_json()),
         }
     }
 
@@ -185,44 +189,115 @@ impl Record {
     /// Notes that the next run begins, beside the record: the record itself is durable and is not touched for what
     /// need not be. It counts until a record of that run is saved.
     pub(crate) fn intend_run(&self, folder: &Path, boot_id: &str) -> Result<()> {
-        let run = Run { run: self.state.run + 1, boot_id: boot_id.to_owned() };
+        let run = Run {
+            run: self.state.run + 1,
+            boot_id: boot_id.to_owned(),
+            began_at: sys::time::now_rfc3339_nano(),
+            restart_count: self.restart_count,
+            manually_stopped: self.manually_stopped,
+        };
         let json = serde_json::to_vec(&run).expect("a run has string keys only");
         sys::fs::write_swapped(folder.join(RUN), json, 0o600)
     }
 
-    /// The record with what was noted of a run that it does not know the end of.
-    pub(crate) fn load_with_run(folder: &Path) -> Result<Self> {
-        let mut record = Self::load(folder, FILE)?;
+    /// The run that was noted, if the record does not know of it.
+    pub(crate) fn unknown_run(&self, folder: &Path) -> Result<Option<Run>> {
         let noted = sys::fs::read_to_string_if_exists(folder.join(RUN))?;
-        let run: Option<Run> = noted.and_then(|json| serde_json::from_str(&json).ok());
-        if let Some(Run { run, boot_id }) = run
-            && run > record.state.run
-        {
-            record.state = State { status: Status::Running, pid: 0, run, boot_id, ..record.state };
-        }
-        Ok(record)
+        let noted: Option<Run> = noted.and_then(|json| serde_json::from_str(&json).ok());
+        Ok(noted.filter(|noted| noted.run > self.state.run))
+    }
+
+    /// How a run ended, as the restart policy asks it.
+    pub(crate) fn ended(&self, exit_code: i32) -> Ended {
+        Ended { exit_code, manually_stopped: self.manually_stopped, restart_count: self.restart_count }
+    }
+
+    /// That run was not only intended.
+    pub(crate) fn has_begun(&mut self, run: Run) {
+        self.restart_count = run.restart_count;
+        self.manually_stopped = run.manually_stopped;
+        let state = &mut self.state;
+        state.run = run.run;
+        state.boot_id = run.boot_id;
+        state.started_at = run.began_at;
+        state.exit_code = 0;
+        state.error.clear();
+        state.oom_killed = false;
     }
 
     /// Reads a record; `file` is [`FILE`] or [`CREATING`].
     pub(crate) fn load(folder: &Path, file: &str) -> Result<Self> {
         let path = folder.join(file);
         let bytes = sys::fs::read(&path)?;
-        let record: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::internal(format!("record {}", path.display())).with_source(error))?;
-        if record.version > VERSION {
-            let words =
-                format!("record {} has version {}, newer than this program", path.display(), record.version);
-            return Err(Error::unsupported(words)).doing(|| "reading containers");
+        Self::last_whole(&bytes).doing(|| format!("record {}", path.display()))
+    }
+
+    /// Of all lines; one that a crash tore, or a full disk, was told to nobody. Who edits a record may break its line.
+    fn last_whole(bytes: &[u8]) -> Result<Self> {
+        let is_settled =
+            |found: &Result<Self>| found.as_ref().err().is_none_or(|error| error.kind() == Kind::Unsupported);
+        let whole = Self::parse(bytes);
+        if is_settled(&whole) {
+            return whole;
         }
-        Ok(record)
+        let mut lines = bytes.rsplit(|byte| *byte == b'\n').map(Self::parse);
+        lines.find(is_settled).unwrap_or(whole)
+    }
+
+    fn parse(json: &[u8]) -> Result<Self> {
+        let parsed = serde_json::from_slice(json);
+        let version = match &parsed {
+            Ok(Self { version, .. }) => Some(*version),
+            // A newer program's record need not look like ours.
+            Err(_) => serde_json::from_slice(json).ok().map(|Versioned { version }| version),
+        };
+        if let Some(version) = version
+            && version > VERSION
+        {
+            return Err(Error::unsupported(format!("version {version}, newer than this program")));
+        }
+        parsed.map_err(|error| Error::internal("not readable").with_source(error))
     }
 }
 
-/// A run that began.
-#[derive(Debug, Serialize, Deserialize)]
-struct Run {
-    run: u64,
-    boot_id: String,
+/// Adds a line with one sync: the content of a file that is replaced, and its name, are two commits of a journal. The line
+/// begins with its break, and so ends one that was cut short.
+fn append(path: &Path, json: &[u8]) -> Result<()> {
+    let mut file = match sys::fs::open(path, &APPEND) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            return sys::fs::write_atomic_mode(path, json, 0o600);
+        }
+        opened => opened?,
+    };
+    if sys::fs::fstat(&file)?.size > FILE_BYTES_MAX {
+        return sys::fs::write_atomic_mode(path, json, 0o600);
+    }
+    file.write_all(&[b"\n", json].concat()).call(|| format!("write {}", path.display()))?;
+    sys::fs::fsync(&file)
+}
+
+const APPEND: OpenHow = OpenHow { access: Access::Write, append: true, ..OpenHow::READ };
+
+/// Some ten lines; then the last one replaces them all.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// What all versions of a record have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// A run that began, or was about to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Run {
+    pub(crate) run: u64,
+    pub(crate) boot_id: String,
+    /// RFC 3339
+    pub(crate) began_at: String,
+    /// As the record's were when it began.
+    pub(crate) restart_count: i64,
+    pub(crate) manually_stopped: bool,
 }
 
 pub(crate) const FILE: &str = "record.json";
@@ -249,23 +324,83 @@ mod tests {
     #[test]
     fn a_run_is_noted_until_its_record_is_saved() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
+        let mut record = Record { restart_count: 2, ..named("x") };
         record.save(folder.path()).unwrap();
+        record.manually_stopped = true;
         record.intend_run(folder.path(), "boot").unwrap();
-        let noted = Record::load_with_run(folder.path()).unwrap().state;
-        assert_eq!((noted.status, noted.run, noted.boot_id.as_str()), (Status::Running, 1, "boot"));
-        record.state.run = 1;
-        record.state.status = Status::Exited;
-        record.save(folder.path()).unwrap();
-        assert_eq!(Record::load_with_run(folder.path()).unwrap(), record);
+        let mut found = Record::load(folder.path(), FILE).unwrap();
+        let run = found.unknown_run(folder.path()).unwrap().unwrap();
+        assert_eq!((run.run, run.boot_id.as_str()), (1, "boot"));
+        found.has_begun(run);
+        assert!(found.manually_stopped && found.restart_count == 2);
+        assert_ne!(found.state.started_at, NEVER);
+        found.save(folder.path()).unwrap();
+        assert_eq!(Record::load(folder.path(), FILE).unwrap(), found);
+        assert_eq!(found.unknown_run(folder.path()).unwrap(), None);
+    }
+
+    fn named(name: &str) -> Record {
+        Record::new(ContainerId::random().unwrap(), name.into(), NEVER.into())
+    }
+
+    #[test]
+    fn the_last_whole_line_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(named);
+        old.save(folder.path()).unwrap();
+        new.save(folder.path()).unwrap();
+        let name = || Record::load(folder.path(), FILE).unwrap().name;
+        assert_eq!(name(), "new");
+        let file = folder.path().join(FILE);
+        let whole = std::fs::read(&file).unwrap();
+        assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let first = old.to_json().len();
+        for cut in [first, first + 1, first + 2, whole.len() - 1] {
+            std::fs::write(&file, &whole[..cut]).unwrap();
+            assert_eq!(name(), "old", "cut at {cut}");
+            new.save(folder.path()).unwrap();
+            assert_eq!(name(), "new", "saved after a cut at {cut}");
+        }
+        std::fs::write(&file, [&whole[..], &[b'\n', 0, 0, 0]].concat()).unwrap();
+        assert_eq!(name(), "new");
+    }
+
+    #[test]
+    fn a_record_does_not_grow_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        for count in 0..100 {
+            named(&count.to_string()).save(folder.path()).unwrap();
+        }
+        let size = std::fs::metadata(folder.path().join(FILE)).unwrap().len();
+        assert!(size < 2 * FILE_BYTES_MAX, "{size}");
+        assert_eq!(Record::load(folder.path(), FILE).unwrap().name, "99");
+    }
+
+    #[test]
+    fn a_record_may_be_edited() {
+        let folder = tempfile::tempdir().unwrap();
+        let pretty = serde_json::to_vec_pretty(&named("edited")).unwrap();
+        std::fs::write(folder.path().join(FILE), pretty).unwrap();
+        assert_eq!(Record::load(folder.path(), FILE).unwrap().name, "edited");
+        named("saved").save(folder.path()).unwrap();
+        assert_eq!(Record::load(folder.path(), FILE).unwrap().name, "saved");
     }
 
     #[test]
     fn a_newer_record_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::new(ContainerId::random().unwrap(), "x".into(), NEVER.into());
-        record.version = VERSION + 1;
-        record.save(folder.path()).unwrap();
-        assert_eq!(Record::load(folder.path(), FILE).unwrap_err().kind(), fault::Kind::Unsupported);
+        named("ours").save(folder.path()).unwrap();
+        let file = folder.path().join(FILE);
+        let ours = std::fs::read(&file).unwrap();
+        let mut newer = named("x");
+        newer.version = VERSION + 1;
+        for newer in [newer.to_json(), format!("{{\"version\":{}}}", VERSION + 1).into_bytes()] {
+            for content in [newer.clone(), [&ours[..], b"\n", &newer].concat()] {
+                std::fs::write(&file, content).unwrap();
+                let error = Record::load(folder.path(), FILE).unwrap_err();
+                assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+                assert!(error.to_string().contains(FILE), "{error}");
+            }
+        }
     }
 }

@@ -131,7 +131,7 @@ const EDGES: &[(Status, Action, Status, &[&str])] = &[
     (S::Paused, A::Oom, S::Paused, &["oom"]),
     (S::Restarting, A::Due, S::Running, &["start"]),
     (S::Restarting, A::Stop, S::Exited, &["stop"]),
-    (S::Restarting, A::Kill, S::Exited, &["kill"]),
+    (S::Restarting, A::Kill, S::Exited, &[]),
     (S::Restarting, A::Exit, S::Exited, &[]),
     (S::Exited, A::Start, S::Running, &["start"]),
     (S::Exited, A::Attach, S::Exited, &["attach"]),

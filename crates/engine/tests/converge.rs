@@ -88,6 +88,24 @@ fn half_made_and_half_removed_containers_are_gone() {
     });
 }
 
+/// A create is told when its record is on disk; its snapshot may follow.
+#[test]
+fn a_root_that_the_power_took_is_made_again_with_what_is_left_of_its_changes() {
+    in_house(async |house| {
+        let id = house.create_shell("cat /kept; echo yes >/kept").await;
+        assert_eq!(house.run(&id).await, (0, "cat: can't open '/kept': No such file or directory\n".into()));
+        let never = house.create_shell("cat /bin/noexec").await;
+        house.engine.shutdown().await;
+        let snapshots = house.path().join("data/store/snapshots");
+        std::fs::write(snapshots.join(&id).join("snapshot.json"), "").unwrap();
+        std::fs::remove_dir_all(snapshots.join(&never)).unwrap();
+        let house = house.reopen().await;
+        assert_eq!(house.run(&id).await, (0, "yes\n".into()));
+        assert_eq!(house.run(&never).await, (0, "#!/bin/sh\n".into()));
+        house
+    });
+}
+
 #[test]
 fn what_should_run_is_started_by_the_next_engine() {
     in_house(async |house| {

@@ -2,6 +2,8 @@
 //!
 //! The rules are a pure change of the catalog; what nobody refers to any more goes with the collector.
 
+use std::sync::PoisonError;
+
 use fault::{Error, Result};
 use oci::{Digest, Reference};
 
@@ -71,11 +73,15 @@ impl Store {
     }
 
     fn remove_by(&self, change: impl FnOnce(&mut Catalog) -> Result<Vec<Removed>>) -> Result<Vec<Removed>> {
+        let placing = self.inner.placing.write().unwrap_or_else(PoisonError::into_inner);
         let (removed, gone) = self.inner.db.update(|catalog| {
             let before = catalog.clone();
             let removed = change(catalog)?;
-            Ok((removed, lost_images(&before, catalog)))
+            let gone = lost_images(&before, catalog);
+            self.settle_snapshots_of(&gone.iter().map(|(id, _)| id).collect::<Vec<_>>())?;
+            Ok((removed, gone))
         })?;
+        drop(placing);
         sys::crash::point("store.remove.entered");
         self.write_layout();
         if gone.is_empty() {

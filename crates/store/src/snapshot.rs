@@ -3,19 +3,23 @@
 //! A snapshot is a directory with a record; it exists whole or not at all. Nothing is attached to the host's tree: a mount
 //! is handed out as a detached descriptor. Whether it is mounted now, and that it is mounted only once, is the holder's
 //! matter. Removing is a rename; [`Store::sweep`] deletes.
+//!
+//! Making one waits for no disk (decision 0009): its record says nothing that its image does not say, so after a power loss
+//! [`Store::snapshot_restore`] makes it anew for whoever remembers key and image. An image leaves the catalog only after
+//! the records of its snapshots are on disk.
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
-use fault::{Call, Doing, Error, Kind, Result};
+use fault::{Doing, Error, Kind, Result};
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 use sys::fs::OpenHow;
 use sys::{fs, mount};
 
-use crate::{ImageId, Store};
+use crate::{ImageId, Lease, Store};
 
 mod changes;
 pub(crate) mod init_layer;
@@ -51,49 +55,55 @@ struct Record {
     layers: Vec<Digest>,
 }
 
-/// Whether a new snapshot survives power loss from its first moment.
-#[derive(Clone, Copy, PartialEq)]
-enum Durability {
-    Synced,
-    Unsynced,
-}
-
 impl Store {
     /// Makes a snapshot over an image, or over nothing. `Conflict` if the key is taken.
     pub fn snapshot_create(&self, key: &str, image: Option<&ImageId>) -> Result<Snapshot> {
-        self.create(key, image, Durability::Synced).doing(|| format!("creating snapshot {key}"))
+        self.create(key, image).doing(|| format!("creating snapshot {key}"))
     }
 
-    /// The same without a sync, for what need not survive power loss.
-    pub fn snapshot_create_volatile(&self, key: &str, image: Option<&ImageId>) -> Result<Snapshot> {
-        self.create(key, image, Durability::Unsynced).doing(|| format!("creating snapshot {key}"))
+    /// Makes a snapshot anew that a power loss took or damaged; what there is of its changes is kept. One that is whole
+    /// stays as it is. `NotFound` if it is needed and the image is gone.
+    pub fn snapshot_restore(&self, key: &str, image: Option<&ImageId>) -> Result<()> {
+        match self.snapshot(key) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::Unsupported => Err(error),
+            Err(_) => self.restore(key, image).doing(|| format!("restoring snapshot {key}")),
+        }
     }
 
-    /// `NotFound` if there is none.
+    /// `NotFound` if there is none, or if its record was lost with the power.
     pub fn snapshot(&self, key: &str) -> Result<Snapshot> {
         check_key(key)?;
-        let path = self.snapshot_path(key).join("snapshot.json");
-        let bytes = fs::read(&path).map_err(|error| match error.kind() {
-            Kind::NotFound => Error::not_found(format!("snapshot {key} not found")),
-            _ => error,
-        })?;
+        let path = self.snapshot_path(key).join(RECORD);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) if is_lost(&bytes) => return Err(no_such_snapshot(key)),
+            Err(error) if error.kind() == Kind::NotFound => return Err(no_such_snapshot(key)),
+            read => read?,
+        };
         let record: Record = serde_json::from_slice(&bytes)
             .map_err(|error| Error::internal(format!("{} is damaged: {error}", path.display())))?;
         if record.version != VERSION {
             let (found, path) = (record.version, path.display());
-            return Err(Error::internal(format!("{path} has version {found}, this program knows {VERSION}")));
+            return Err(Error::unsupported(format!(
+                "{path} has version {found}, this program knows {VERSION}"
+            )));
         }
         Ok(Snapshot { store: self.clone(), key: key.into(), record })
     }
 
-    /// All snapshots, in the order of their keys.
+    /// All snapshots that are whole, in the order of their keys.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
-        let keys = fs::read_dir(self.path("snapshots"))?;
-        let found = keys.iter().map(|key| self.snapshot(&key.to_string_lossy()));
+        let found = self.snapshot_keys()?.into_iter().map(|key| self.snapshot(&key));
         // One may be removed while we look.
         found
             .filter(|found| found.as_ref().err().is_none_or(|error| error.kind() != Kind::NotFound))
             .collect()
+    }
+
+    /// The keys of all snapshots, also of those that wait to be restored.
+    pub fn snapshot_keys(&self) -> Result<Vec<String>> {
+        let keys = fs::read_dir(self.path("snapshots"))?;
+        Ok(keys.into_iter().filter_map(|key| key.into_string().ok()).collect())
     }
 
     /// Takes a snapshot away at once; none of that key is fine. Its files go with the next sweep.
@@ -103,44 +113,54 @@ impl Store {
         self.discard(&self.snapshot_path(key)).doing(|| format!("removing snapshot {key}"))
     }
 
-    fn create(&self, key: &str, image: Option<&ImageId>, durability: Durability) -> Result<Snapshot> {
+    fn create(&self, key: &str, image: Option<&ImageId>) -> Result<Snapshot> {
         check_key(key)?;
-        // Until the record is in place, a lease keeps the layers.
+        // From here until the record is in place the image stays in the catalog, and the lease keeps its layers.
+        let _placing = self.inner.placing.read().unwrap_or_else(PoisonError::into_inner);
         let lease = self.lease();
-        let layers = match image {
-            Some(id) => self.hold_image(&lease, id)?.layers.into_iter().map(|layer| layer.diff_id).collect(),
-            None => Vec::new(),
-        };
-        let record = Record { version: VERSION, driver: "overlay2".into(), image: image.cloned(), layers };
+        let record = self.draft(&lease, image)?;
         let scratch = self.scratch("snapshot");
-        let file = furnish(scratch.path(), &record)?;
+        fs::create_dir(scratch.path(), 0o700)?;
+        furnish(scratch.path())?;
+        fs::write(scratch.path().join(RECORD), record.to_json())?;
         sys::crash::point("store.snapshot.furnished");
-        let place = self.snapshot_path(key);
-        scratch.move_to(&place).map_err(|error| taken(error, key))?;
+        scratch.move_to(&self.snapshot_path(key)).map_err(|error| taken(error, key))?;
         sys::crash::point("store.snapshot.placed");
-        if durability == Durability::Synced {
-            self.sync_placed(&file, &place)?;
-        }
         Ok(Snapshot { store: self.clone(), key: key.into(), record })
     }
 
-    /// All syncs come last, in one go: on a file system with a journal the first then commits everything, and the others
-    /// find nothing to do. Until the caller is answered a snapshot may be lost.
-    fn sync_placed(&self, file: &File, place: &Path) -> Result<()> {
-        fs::fsync(file)?;
-        fs::fsync_dir(place)?;
-        fs::fsync_dir(self.path("snapshots"))
+    fn restore(&self, key: &str, image: Option<&ImageId>) -> Result<()> {
+        let _placing = self.inner.placing.read().unwrap_or_else(PoisonError::into_inner);
+        let record = self.draft(&self.lease(), image)?;
+        let place = self.snapshot_path(key);
+        fs::create_dir_all(&place, 0o700)?;
+        furnish(&place)?;
+        sys::crash::point("store.snapshot.refurnished");
+        fs::write_swapped(place.join(RECORD), record.to_json(), 0o600)
     }
 
-    /// What was made without a sync may be empty after a power loss; it is no snapshot then.
-    pub(crate) fn discard_lost_snapshots(&self) -> Result<()> {
-        for key in fs::read_dir(self.path("snapshots"))? {
-            let path = self.path("snapshots").join(&key);
-            let record = fs::read_to_string_if_exists(path.join("snapshot.json"))?.unwrap_or_default();
-            if record.trim_matches('\0').is_empty() {
-                tracing::warn!(key = %key.display(), "snapshot was lost with the power");
-                self.discard(&path)?;
+    /// What a snapshot over this image is.
+    fn draft(&self, lease: &Lease, image: Option<&ImageId>) -> Result<Record> {
+        let layers = match image {
+            Some(id) => self.hold_image(lease, id)?.layers.into_iter().map(|layer| layer.diff_id).collect(),
+            None => Vec::new(),
+        };
+        Ok(Record { version: VERSION, driver: "overlay2".into(), image: image.cloned(), layers })
+    }
+
+    /// Puts the records of the snapshots over these images on disk: once the images are gone, nothing else tells their
+    /// layers.
+    pub(crate) fn settle_snapshots_of(&self, images: &[&ImageId]) -> Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let over = |snapshot: &Snapshot| snapshot.image().is_some_and(|image| images.contains(&image));
+        for snapshot in self.snapshots()?.into_iter().filter(over) {
+            match snapshot.settle() {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                settled => settled?,
             }
+            sys::crash::point("store.snapshot.settled");
         }
         Ok(())
     }
@@ -228,21 +248,41 @@ impl Snapshot {
         Ok(size)
     }
 
+    fn settle(&self) -> Result<()> {
+        let place = self.path();
+        fs::fsync(fs::open(place.join(RECORD), &OpenHow::READ)?)?;
+        fs::fsync_dir(place)?;
+        fs::fsync_dir(self.store.path("snapshots"))
+    }
+
     fn path(&self) -> PathBuf {
         self.store.snapshot_path(&self.key)
     }
 }
 
-/// The folders and the record of a snapshot to be.
-fn furnish(path: &Path, record: &Record) -> Result<File> {
-    fs::create_dir(path, 0o700)?;
-    fs::create_dir(path.join("work"), 0o700)?;
-    fs::create_dir(path.join("diff"), 0o755)?;
-    let json = serde_json::to_vec(record).expect("a record is always JSON");
-    let path = path.join("snapshot.json");
-    let mut file = fs::open(&path, &OpenHow::NEW)?;
-    file.write_all(&json).call(|| format!("write {}", path.display()))?;
-    Ok(file)
+impl Record {
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record is always JSON")
+    }
+}
+
+/// The folders of a snapshot, as far as they are missing.
+fn furnish(path: &Path) -> Result<()> {
+    for (name, mode) in [("work", 0o700), ("diff", 0o755)] {
+        if !fs::exists(path.join(name))? {
+            fs::create_dir(path.join(name), mode)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was written without a sync may be empty after a power loss.
+fn is_lost(record: &[u8]) -> bool {
+    record.iter().all(|byte| *byte == 0)
+}
+
+fn no_such_snapshot(key: &str) -> Error {
+    Error::not_found(format!("snapshot {key} not found"))
 }
 
 /// A key becomes a directory's name.
@@ -262,5 +302,7 @@ fn taken(error: Error, key: &str) -> Error {
     }
 }
 
-/// Of `snapshot.json`; docs/formats.md tells it.
+const RECORD: &str = "snapshot.json";
+
+/// Of [`RECORD`]; docs/formats.md tells it.
 const VERSION: u32 = 1;

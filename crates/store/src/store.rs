@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fault::{Doing, Error, Result};
 use sys::fs;
@@ -34,6 +34,9 @@ pub(crate) struct Inner {
     scratch_count: AtomicU64,
     /// One sweep at a time: two would stumble over each other's trees.
     sweeping: Mutex<()>,
+    /// Snapshots are placed by readers, and images leave the catalog under the writer: which snapshots stand over an
+    /// image that goes is then known.
+    pub(crate) placing: RwLock<()>,
     // Last, so that everything else is closed before another process may come in.
     _lock: fs::Lock,
 }
@@ -63,15 +66,18 @@ impl Store {
             uses: Uses::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),
+            placing: RwLock::new(()),
             _lock: lock,
         };
         let store = Self { inner: Arc::new(inner) };
         sys::crash::point("store.open.converging");
         init_layer::ensure(&store)?;
-        store.discard_lost_snapshots()?;
         store.rebuild_layers()?;
         store.write_layout();
-        store.collect()?;
+        if let Err(error) = store.collect() {
+            // A snapshot's record that cannot be read: what it stands on is not known, so nothing may go.
+            tracing::error!(%error, "nothing was collected");
+        }
         store.discard_old_partials()?;
         Ok(store)
     }

@@ -21,6 +21,8 @@ pub(crate) fn make(host: &Host) {
     remains::end(&[remains::parent(dead_pid).unwrap()], &format!("{}/{dead}", host.cgroup()));
     let data = host.folder().join("data");
     lose_power(&data.join("store/layers").join(spare));
+    // The snapshot of a create is not synced.
+    fs::write(data.join("store/snapshots").join(&dead).join("snapshot.json"), "").unwrap();
     rubbish(&data.join("store"));
     let stranger = "5".repeat(64);
     for folder in ["run/containers", "data/containers", "data/store/snapshots"] {

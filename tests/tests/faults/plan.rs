@@ -53,7 +53,10 @@ const STEPS: &[Step] = &[
     step("rm", &["rm", "-v", "worked"]),
     step("save", &["save", "-o", "@/saved.tar", "committed"]),
     step("tag", &["tag", "committed", "tagged"]),
-    step("rmi", &["rmi", "committed", "tagged", "again"]),
+    step("create over again", &["create", "--name", "orphan", "again", "true"]),
+    step("rmi -f", &["rmi", "-f", "again"]),
+    step("rm orphan", &["rm", "orphan"]),
+    step("rmi", &["rmi", "committed", "tagged"]),
     step("load", &["load", "-i", "@/saved.tar"]),
     step("run --rm", &["run", "--rm", "-v", "/etc", "busybox", "true"]),
     step("create", &["create", "--name", "missing", "busybox", "/nowhere"]),
@@ -75,7 +78,12 @@ struct Promise {
 const STATE: &str = "{{.State.Status}} {{.State.ExitCode}}";
 
 const PROMISES: &[Promise] = &[
-    Promise { from: "import", until: "rmi", look: &["inspect", "-f", "{{.Os}}", "again"], answer: "linux" },
+    Promise {
+        from: "import",
+        until: "rmi -f",
+        look: &["inspect", "-f", "{{.Os}}", "again"],
+        answer: "linux",
+    },
     Promise {
         from: "volume",
         until: "prune volumes",
@@ -117,6 +125,13 @@ const PROMISES: &[Promise] = &[
         answer: "linux",
     },
     Promise { from: "tag", until: "rmi", look: &["inspect", "-f", "{{.Os}}", "tagged"], answer: "linux" },
+    Promise {
+        from: "create over again",
+        until: "rm orphan",
+        look: &["inspect", "-f", STATE, "orphan"],
+        answer: "created 0",
+    },
+    Promise { from: "rmi -f", until: "", look: &["images", "-q", "again"], answer: "" },
     Promise { from: "rmi", until: "", look: &["images", "-q", "tagged"], answer: "" },
     Promise { from: "load", until: "", look: &["inspect", "-f", "{{.Os}}", "committed"], answer: "linux" },
     Promise {

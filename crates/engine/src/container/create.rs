@@ -6,7 +6,6 @@
 //!
 //! What happens before the rename is undone, by the failing path and by the next engine alike.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -46,7 +45,9 @@ fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Resul
     }
     let id = record.id.to_string();
     let container = task::spawn(engine, View::of(record), None, Execs::default());
-    tell_created(engine, &container.view());
+    let view = container.view();
+    task::publish(engine, &view, "create", &[]);
+    tracing::info!(container = %id, name = view.record.name, "created");
     Ok(Created { id, warnings })
 }
 
@@ -207,11 +208,7 @@ fn make(engine: &Engine, record: &Record, image: &ImageId, held: &Hold<'_>) -> R
         sys::fs::fsync(&intent)?;
     }
     sys::crash::point("container.create.intended");
-    let key = record.id.as_str();
-    match record.is_volatile() {
-        true => engine.store().snapshot_create_volatile(key, Some(image))?,
-        false => engine.store().snapshot_create(key, Some(image))?,
-    };
+    engine.store().snapshot_create(record.id.as_str(), Some(image))?;
     sys::crash::point("container.create.snapshot");
     volumes(engine, record, held)?;
     sys::crash::point("container.create.volumes");
@@ -224,7 +221,8 @@ fn write_intent(mut file: &File, record: &Record) -> Result<()> {
     file.write_all(&record.to_json()).call(|| format!("write {}", record::CREATING))
 }
 
-/// The rename makes it a container; with the syncs it survives a power loss.
+/// The rename makes it a container; with the syncs it survives a power loss. Its snapshot may not: the next engine makes it
+/// anew from what the record says.
 fn commit(engine: &Engine, folder: &Path, intent: &File, record: &Record) -> Result<()> {
     sys::fs::rename(folder.join(record::CREATING), folder.join(record::FILE))?;
     if record.is_volatile() {
@@ -268,13 +266,4 @@ pub(crate) fn undo(engine: &Engine, record: &Record) {
     {
         tracing::warn!(container = %record.id, %error, "creation not undone");
     }
-}
-
-fn tell_created(engine: &Engine, view: &View) {
-    let record = &view.record;
-    let mut attributes: BTreeMap<String, String> = record.config.labels.clone();
-    attributes.insert("image".into(), record.config.image.clone());
-    attributes.insert("name".into(), record.name.clone());
-    engine.events().publish(api::events::Type::Container, "create", record.id.as_str(), attributes);
-    tracing::info!(container = %record.id, name = record.name, "created");
 }

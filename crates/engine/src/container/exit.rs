@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::borrowed;
 use super::task::Task;
-use crate::restart::Ended;
+use super::view::View;
 use crate::state::{Action, Status};
-use crate::{Engine, Record, config};
+use crate::{Engine, Record, config, restart};
 
 impl Task {
     /// The monitor told that the process ended.
@@ -28,6 +28,7 @@ impl Task {
         };
         let mut record = self.record();
         apply(&mut record, &exit, edge.to);
+        record.restart_count += i64::from(wait.is_some());
         self.execs.end_all();
         // First on disk, then known: whoever was told the code finds it after a power loss too.
         let saved = save_exit(&self.engine, &record).await;
@@ -36,15 +37,15 @@ impl Task {
             .is_ok();
         sys::crash::point("container.exit.recorded");
         let settled = record.clone();
-        self.edit(|view| {
+        borrowed::tell_returned(&self.engine, &settled);
+        let details = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
+        let change = |view: &mut View| {
             view.record = record;
             view.endpoint = None;
             view.exits += 1;
-        });
+        };
+        self.edit_and_tell(change, edge.events, &details);
         tracing::info!(container = %self.id, code = exit.code, "exited");
-        let details = [("exitCode", exit.code.to_string()), ("execDuration", ran_for.as_secs().to_string())];
-        borrowed::tell_returned(&self.engine, &settled);
-        edge.events.iter().for_each(|event| self.tell(event, &details));
         let freed = self.engine.blocking(move |engine| match is_recorded {
             true => let_go(engine, &settled),
             // The exit file stays for the next engine, which has room for it perhaps.
@@ -62,9 +63,11 @@ impl Task {
     }
 
     fn next_run(&mut self, exit: &Exit, ran_for: Duration) -> Option<Duration> {
-        let policy = self.of_view(|view| view.record.host_config.restart_policy.clone());
-        let ended = Ended { exit_code: exit.code, ran_for, by_user: self.stopping.by_user };
-        self.backoff.next(&policy, ended)
+        let is_wanted = self.of_view(|view| {
+            let record = &view.record;
+            restart::wanted(&record.host_config.restart_policy, record.ended(exit.code))
+        });
+        (is_wanted && !self.stopping.by_user).then(|| self.backoff.next(ran_for))
     }
 
     /// The monitor died. Its container is not adopted: what is left of it is killed, and the exit is what the exit

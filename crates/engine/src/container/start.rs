@@ -37,7 +37,10 @@ impl Task {
     /// A user's start begins anew, as with Docker.
     fn forget_restarts(&mut self) {
         self.backoff = Backoff::default();
-        self.edit(|view| view.record.restart_count = 0);
+        self.edit(|view| {
+            view.record.restart_count = 0;
+            view.record.manually_stopped = false;
+        });
     }
 
     /// Everything that blocks happens in one hop, while a spare monitor is taken.
@@ -89,7 +92,6 @@ impl Task {
         let boot_id = self.engine.boot_id().to_owned();
         self.stopping.by_user = false;
         self.edit(|view| {
-            view.record.manually_stopped = false;
             let state = &mut view.record.state;
             state.status = status;
             state.run += 1;
@@ -108,10 +110,11 @@ impl Task {
     async fn start_failed(&mut self, failure: Failure) -> Error {
         let mut record = self.record();
         record.state.run += 1;
-        record.state.exit_code = failure.exit_code;
         record.state.error = failure.error.to_string();
-        if record.state.status == Status::Restarting {
-            record.state.status = Status::Exited;
+        match record.state.status {
+            // The code of the run before stays, as with dockerd.
+            Status::Restarting => record.state.status = Status::Exited,
+            _ => record.state.exit_code = failure.exit_code,
         }
         self.edit(|view| {
             view.record = record.clone();
@@ -130,7 +133,6 @@ impl Task {
 
     /// The wait of the restart policy is over.
     pub(super) async fn restart_by_policy(&mut self) {
-        self.edit(|view| view.record.restart_count += 1);
         if let Err(error) = self.start(Action::Due).await {
             tracing::warn!(container = %self.id, %error, "restart by policy failed");
         }

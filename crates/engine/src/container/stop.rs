@@ -29,7 +29,7 @@ pub(crate) struct Stopping {
     pub(super) deadline: Option<Instant>,
     /// SIGKILL was sent.
     killed: bool,
-    /// A user wants it to end, so the restart policy does not speak.
+    /// A user wants it to end, so no restart policy speaks.
     pub(super) by_user: bool,
     /// What to do after the exit.
     after: Vec<After>,
@@ -53,7 +53,8 @@ impl Task {
         if let Err(error) = self.step(Action::Stop) {
             return tell(order.answer, Err(error));
         }
-        self.mark_manually_stopped();
+        self.stopping.by_user = true;
+        self.note_stop();
         if status == Status::Restarting {
             let ended = self.cancel_restart(Action::Stop).await;
             let answer = match (ended, order.restart) {
@@ -72,18 +73,23 @@ impl Task {
         });
     }
 
-    /// Sends any signal. Without a signal of its own to stop, any one counts as a wish to end, as with Docker. A
-    /// SIGKILL is answered when the container has ended.
+    /// Sends any signal. Without a signal of its own to stop, any one counts as a wish to end, as with Docker; with one,
+    /// only `unless-stopped` minds the others. A SIGKILL is answered when the container has ended.
     pub(super) async fn kill(&mut self, signal: i32, answer: Answer<()>) {
         if let Err(error) = self.step(Action::Kill) {
             return tell(answer, Err(error));
         }
+        let status = self.of_view(|view| view.record.state.status);
         let own = self.of_view(|view| view.record.config.stop_signal.clone());
-        if own.is_empty() || signal == signal::KILL || signal == self.stop_signal() {
-            self.mark_manually_stopped();
+        let policy = self.of_view(|view| view.record.host_config.restart_policy.name.clone());
+        let is_end = own.is_empty() || signal == signal::KILL || signal == self.stop_signal();
+        self.stopping.by_user |= is_end;
+        if is_end || policy == "unless-stopped" {
+            self.note_stop();
         }
-        if self.of_view(|view| view.record.state.status) == Status::Restarting {
-            let ended = self.cancel_restart(Action::Kill).await;
+        if status == Status::Restarting {
+            // There is nobody to take another signal, which is no error, as with Docker.
+            let ended = if is_end { self.cancel_restart(Action::Kill).await } else { Ok(()) };
             return tell(answer, ended);
         }
         self.send(signal).await;
@@ -118,8 +124,7 @@ impl Task {
         }
     }
 
-    fn mark_manually_stopped(&mut self) {
-        self.stopping.by_user = true;
+    fn note_stop(&mut self) {
         self.edit(|view| view.record.manually_stopped = true);
     }
 
@@ -171,7 +176,6 @@ impl Task {
 
     /// The second half of a restart.
     async fn start_again(&mut self) -> Result<()> {
-        self.edit(|view| view.record.manually_stopped = false);
         self.start(Action::Start).await?;
         self.tell("restart", &[]);
         Ok(())

@@ -36,6 +36,8 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Start(Answer<()>),
+    /// The restart policy's wait was over before there was this engine.
+    Due(Answer<()>),
     Stop(stop::Order),
     Kill {
         signal: i32,
@@ -165,6 +167,10 @@ impl Task {
                 let started = self.start(Action::Start).await;
                 tell(answer, started);
             }
+            Command::Due(answer) => {
+                let started = self.start(Action::Due).await;
+                tell(answer, started);
+            }
             Command::Stop(order) => self.stop(order).await,
             Command::Kill { signal, answer } => self.kill(signal, answer).await,
             Command::Pause(answer) => {
@@ -254,14 +260,22 @@ impl Task {
         transition(view.record.state.status, action, subject)
     }
 
+    /// Publishes a changed view and tells events of it at once: who hears of one of them finds the other.
+    pub(super) fn edit_and_tell(
+        &self,
+        change: impl FnOnce(&mut View),
+        events: &[&str],
+        details: &[(&str, String)],
+    ) {
+        self.view.send_modify(|view| {
+            change(Arc::make_mut(view));
+            events.iter().for_each(|event| publish(&self.engine, view, event, details));
+        });
+    }
+
     /// Tells an event about this container.
     pub(crate) fn tell(&self, action: &str, details: &[(&str, String)]) {
-        let view = self.view.borrow();
-        let mut attributes = view.record.config.labels.clone();
-        attributes.insert("image".into(), view.record.config.image.clone());
-        attributes.insert("name".into(), view.record.name.clone());
-        attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        self.engine.events().publish(Type::Container, action, self.id.as_str(), attributes);
+        publish(&self.engine, &self.view.borrow(), action, details);
     }
 
     /// Sends the monitor a request whose answer goes to whoever asked, if anybody did.
@@ -330,6 +344,16 @@ impl Task {
         self.tell("rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }
+}
+
+/// Tells an event about a container.
+pub(super) fn publish(engine: &Engine, view: &View, action: &str, details: &[(&str, String)]) {
+    let record = &view.record;
+    let mut attributes = record.config.labels.clone();
+    attributes.insert("image".into(), record.config.image.clone());
+    attributes.insert("name".into(), record.name.clone());
+    attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    engine.events().publish(Type::Container, action, record.id.as_str(), attributes);
 }
 
 /// Answers; whoever asked may be gone.

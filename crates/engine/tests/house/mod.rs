@@ -176,6 +176,14 @@ impl House {
     }
 }
 
+/// Waits for something that comes from outside, so that there is nothing to be told by.
+pub async fn until(mut is_true: impl AsyncFnMut() -> bool) {
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+    while !is_true().await {
+        look.tick().await;
+    }
+}
+
 /// All output of a container without a terminal, both streams together.
 pub async fn read_all(stream: &mut engine::container::AttachStream) -> String {
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use fault::Kind;
-use store::{ChangeKind, Commit, ImageId, MountOptions, Snapshot, Store};
+use store::{ChangeKind, Commit, ImageId, MountOptions, Remove, Snapshot, Store};
 
 use crate::make::{docker_archive, import, members, root, store, tar};
 
@@ -189,7 +189,7 @@ fn snapshots_of_one_image_do_not_see_each_other() {
 #[test]
 fn changes_survive_unmounting_and_a_volatile_mount_can_be_repeated() {
     let (_folder, store) = store();
-    let snapshot = store.snapshot_create_volatile("one", None).unwrap();
+    let snapshot = store.snapshot_create("one", None).unwrap();
     let volatile = MountOptions { volatile: true, ..MountOptions::default() };
     fs::write(Mounted::with(&snapshot, volatile).at("kept"), b"yes").unwrap();
     assert_eq!(Mounted::with(&snapshot, volatile).read("kept"), "yes");
@@ -234,15 +234,58 @@ fn removing_is_at_once_and_may_be_repeated() {
 }
 
 #[test]
-fn a_snapshot_lost_with_the_power_is_gone_after_opening() {
+fn a_snapshot_lost_with_the_power_is_made_again_with_its_changes() {
     let (folder, store) = store();
-    store.snapshot_create_volatile("lost", None).unwrap();
-    store.snapshot_create("kept", None).unwrap();
+    let id = layered(&store);
+    for (key, record) in [("empty", Some("")), ("torn", Some("{\"vers")), ("missing", None)] {
+        let snapshot = store.snapshot_create(key, Some(&id)).unwrap();
+        fs::write(snapshot.upper().join("kept"), b"yes").unwrap();
+        let file = folder.path().join("store/snapshots").join(key).join("snapshot.json");
+        match record {
+            Some(record) => fs::write(file, record).unwrap(),
+            None => fs::remove_file(file).unwrap(),
+        }
+    }
     drop(store);
-    fs::write(folder.path().join("store/snapshots/lost/snapshot.json"), b"").unwrap();
     let store = crate::make::reopen(folder.path());
-    assert_eq!(store.snapshot("lost").unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(store.snapshots().unwrap().len(), 1);
+    for key in ["empty", "torn", "missing", "not even a folder"].map(|key| key.replace(' ', "-")) {
+        assert!(store.snapshot(&key).is_err(), "{key}");
+        store.snapshot_restore(&key, Some(&id)).unwrap();
+        let mounted = Mounted::new(&store.snapshot(&key).unwrap());
+        assert_eq!(mounted.read("a/two"), "2");
+        assert_eq!(mounted.at("kept").exists(), !key.starts_with("not"), "{key}");
+    }
+    assert_eq!(store.snapshots().unwrap().len(), 4);
+}
+
+#[test]
+fn a_snapshot_whose_image_is_gone_cannot_be_made_again() {
+    let (folder, store) = store();
+    let id = layered(&store);
+    store.snapshot_create("one", Some(&id)).unwrap();
+    let forced = Remove { force: true, prune_children: true, in_use: &|_| Vec::new() };
+    store.remove("layered:1", &forced).unwrap();
+    store.snapshot_restore("one", Some(&id)).unwrap();
+    fs::write(folder.path().join("store/snapshots/one/snapshot.json"), b"").unwrap();
+    let error = store.snapshot_restore("one", Some(&id)).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+}
+
+/// What the damaged one stands on is not known.
+#[test]
+fn nothing_is_collected_beside_a_damaged_snapshot() {
+    let (folder, store) = store();
+    let id = layered(&store);
+    store.snapshot_create("one", Some(&id)).unwrap();
+    fs::write(folder.path().join("store/snapshots/one/snapshot.json"), b"damaged").unwrap();
+    let stray = folder.path().join("store/layers").join("8".repeat(64));
+    fs::create_dir(&stray).unwrap();
+    drop(store);
+    let store = crate::make::reopen(folder.path());
+    assert!(stray.exists());
+    store.snapshot_restore("one", Some(&id)).unwrap();
+    store.collect().unwrap();
+    assert!(!stray.exists());
 }
 
 #[test]
