@@ -38,6 +38,7 @@ mod save;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
 mod system_prune;
 mod tag;

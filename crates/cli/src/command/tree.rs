@@ -3,8 +3,8 @@
 use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_prune,
     images, import, info, inspect, kill, load, logs, network, pause, port, prune, ps, rename, restart, rm,
-    rmi, run, save, start, stats, stop, system_df, system_prune, tag, top, unpause, update, version, volume,
-    wait,
+    rmi, run, save, start, stats, stop, system_check, system_df, system_prune, tag, top, unpause, update,
+    version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -158,6 +158,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "system",
         about: "Manage the engine",
         entries: &[
+            entry("check", &system_check::COMMAND),
             entry("df", &system_df::COMMAND),
             entry("events", &events::COMMAND),
             entry("info", &info::COMMAND),

@@ -186,6 +186,16 @@ fn events_send_their_head_at_once_and_end_with_the_daemon() {
 }
 
 #[test]
+fn a_check_of_the_store_is_answered_and_a_repair_refused() {
+    let daemon = Daemon::start();
+    insta::assert_snapshot!(daemon.get_all(&["/system/check", "/v1.24/system/check?repair=0", "/system/check?repair=1"]), @r#"
+    GET /system/check: 200 {"Problems":[]}
+    GET /v1.24/system/check?repair=0: 200 {"Problems":[]}
+    GET /system/check?repair=1: 501 {"message":"not supported: repairing the store"}
+    "#);
+}
+
+#[test]
 fn options_are_answered() {
     let daemon = Daemon::start();
     assert_eq!(daemon.send("OPTIONS", "/anything", &[], ""), "200 ");
