@@ -138,6 +138,15 @@ fn bad_queries_are_refused_in_dockers_words() {
             "/containers/x/archive",
             "/events?since=9&until=5",
             "/system/df?type=cake",
+            "/containers/json?filters=x",
+            "/containers/json?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/images/json?filters=%7B%22dangling%22:%5B%22maybe%22%5D%7D",
+            "/volumes?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/networks?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/plugins?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/events?filters=%7B%22type%22:5%7D",
+            "/events?since=yesterday",
+            "/networks/bridge?scope=swarm",
         ]), @r#"
     GET /containers/json?limit=ten: 400 {"message":"strconv.Atoi: parsing \"ten\": invalid syntax"}
     GET /containers/json?filters=[]: 400 {"message":"invalid filter"}
@@ -145,6 +154,15 @@ fn bad_queries_are_refused_in_dockers_words() {
     GET /containers/x/archive: 400 {"message":"bad parameter: pathcannot be empty"}
     GET /events?since=9&until=5: 400 {"message":"`since` time (9) cannot be after `until` time (5)"}
     GET /system/df?type=cake: 400 {"message":"unknown object type: cake"}
+    GET /containers/json?filters=x: 400 {"message":"invalid filter"}
+    GET /containers/json?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /images/json?filters=%7B%22dangling%22:%5B%22maybe%22%5D%7D: 400 {"message":"invalid filter 'dangling=[maybe]'"}
+    GET /volumes?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /networks?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /plugins?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /events?filters=%7B%22type%22:5%7D: 400 {"message":"invalid filter"}
+    GET /events?since=yesterday: 400 {"message":"strconv.ParseInt: parsing \"yesterday\": invalid syntax"}
+    GET /networks/bridge?scope=swarm: 404 {"message":"network bridge not found"}
     "#);
     assert_eq!(
         daemon.send("POST", "/containers/x/resize?h=a&w=1", &[], ""),
