@@ -47,6 +47,19 @@ fn unknown_flags_are_refused_under_either_name() {
 }
 
 #[test]
+fn a_group_that_is_asked_for_must_be_there() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut command = tool(env!("CARGO_BIN_EXE_kogged"));
+    command.args(["-H", &format!("unix://{}", path("kogge.sock")), "--data-root", &path("data")]);
+    command.args(["--exec-root", &path("run"), "--pidfile", &path("pid"), "--group", "no-such-group"]);
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.ends_with("group no-such-group not found\n"), "{message}");
+    assert_eq!((output.status.code(), folder.path().join("kogge.sock").exists()), (Some(1), false));
+}
+
+#[test]
 fn it_listens_on_tcp_too() {
     let daemon = Daemon::start_with(&["-H", "tcp://127.0.0.1:0"]);
     assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK");
