@@ -83,14 +83,18 @@ impl Filters {
         !self.contains(name) || self.values(name).any(holds)
     }
 
-    /// A yes-or-no filter; `default` if it is not there.
+    /// A yes-or-no filter; `default` if it is not there. One value must say yes or no, and none the opposite.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool> {
-        let mut values = self.values(name);
-        match (values.next(), values.next()) {
-            (None, _) => Ok(default),
-            (Some("1" | "true" | "True"), None) => Ok(true),
-            (Some("0" | "false" | "False"), None) => Ok(false),
-            (Some(value), _) => Err(Error::invalid(format!("invalid filter '{name}=[{value}]'"))),
+        let Some(values) = self.0.get(name) else { return Ok(default) };
+        let says = |words: [&str; 2]| words.iter().any(|word| values.contains(*word));
+        match (says(["1", "true"]), says(["0", "false"])) {
+            (true, false) => Ok(true),
+            (false, true) => Ok(false),
+            _ if values.is_empty() => Err(Error::invalid(format!("invalid filter '{name}'"))),
+            _ => {
+                let values: Vec<&str> = self.values(name).collect();
+                Err(Error::invalid(format!("invalid filter '{name}=[{}]'", values.join(" "))))
+            }
         }
     }
 
@@ -123,6 +127,20 @@ mod tests {
         let one = BTreeMap::from([("a".into(), "b".into())]);
         assert!(filters.labels(&both));
         assert!(!filters.labels(&one));
+    }
+
+    #[test]
+    fn yes_and_no_are_told_apart() {
+        let flag = |text: &str| {
+            let flag = Filters::parse(text).unwrap().flag("all", false);
+            flag.map_or_else(|error| error.to_string(), |on| on.to_string())
+        };
+        assert_eq!(flag("{}"), "false");
+        assert_eq!(flag(r#"{"all":["true","1"]}"#), "true");
+        assert_eq!(flag(r#"{"all":["0"]}"#), "false");
+        assert_eq!(flag(r#"{"all":["true","false"]}"#), "invalid filter 'all=[false true]'");
+        assert_eq!(flag(r#"{"all":["True"]}"#), "invalid filter 'all=[True]'");
+        assert_eq!(flag(r#"{"all":[]}"#), "invalid filter 'all'");
     }
 
     #[test]

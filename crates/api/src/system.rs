@@ -184,6 +184,26 @@ pub struct DiskUsageOptions {
     pub build_cache: bool,
 }
 
+/// What a check of the whole store found. Docker has no such answer: this one is ours alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Check {
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that an image needs and that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Problem {
+    /// `damaged blob`, `missing blob` or `missing layer`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The blob's digest, or the layer's diff id.
+    pub digest: String,
+    /// The image's id; empty if none needs it.
+    pub image: String,
+}
+
 /// The body of every error answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

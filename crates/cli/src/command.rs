@@ -43,6 +43,7 @@ mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
 mod system_prune;
 mod tag;

@@ -227,6 +227,26 @@ fn the_daemon_is_described_alike() {
     assert_eq!(server(KOGGE), server("docker"));
 }
 
+/// Docker has no such command.
+#[test]
+fn a_check_of_the_store_shows_problems_and_fails() {
+    let deed = |line: &str| run(KOGGE, &words(line));
+    let table = deed("system check");
+    assert_eq!(
+        table.stdout,
+        "PROBLEM        DIGEST         IMAGE ID\n\
+         damaged blob   001122334455   aa1122334455\n\
+         damaged blob   221122334455   \n"
+    );
+    let words = "2 problems found\nhint: remove the images, then load them again\n";
+    assert_eq!((table.stderr.as_str(), table.code), (words, Some(1)));
+    let whole = deed("system check --no-trunc --format {{.Digest}}|{{.Image}}");
+    assert!(whole.stdout.starts_with("sha256:00112233445566778899aabb"), "{}", whole.stdout);
+    let repair = deed("system check --repair");
+    let refusal = "Error response from daemon: not supported: repairing the store\n";
+    assert_eq!((repair.stderr.as_str(), repair.code), (refusal, Some(1)));
+}
+
 /// What is known and not built is refused before the daemon is asked for anything.
 #[test]
 fn what_is_not_built_is_refused() {

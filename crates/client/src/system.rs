@@ -2,7 +2,7 @@
 
 use api::events::Message;
 use api::filters::Filters;
-use api::system::{DiskUsage, Version};
+use api::system::{Check, DiskUsage, Version};
 use fault::Result;
 
 use crate::{Client, Lines};
@@ -28,4 +28,9 @@ pub async fn events(client: &Client, since: &str, until: &str, filters: &Filters
 
 pub async fn disk_usage(client: &Client) -> Result<DiskUsage> {
     client.get("/system/df").send().await?.json().await
+}
+
+/// Has the daemon verify its whole store, which takes as long as reading it. Only our own daemon can.
+pub async fn check(client: &Client, repair: bool) -> Result<Check> {
+    client.get("/system/check").flag("repair", repair).send().await?.json().await
 }

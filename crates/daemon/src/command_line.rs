@@ -192,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_absolute_and_names_are_names() {
+        let here = std::env::current_dir().unwrap();
+        let settings = run(Persona::Kogged, "--data-root d -p run/p --bridge= --cgroup-parent=").unwrap();
+        assert_eq!((settings.data_root, settings.pid_file), (here.join("d"), here.join("run/p")));
+        assert_eq!((settings.bridge.as_str(), settings.cgroup_parent.as_str()), ("kogge0", "/kogge"));
+        for line in
+            ["--data-root=", "--bridge a/b", "--bridge a-name-that-is-too-long", "--cgroup-parent a/../b"]
+        {
+            assert!(complaint(Persona::Kogged, line).starts_with("invalid argument"), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_unknown_or_not_built_is_refused() {
         assert_eq!(complaint(Persona::Kogged, "--colour"), "unknown flag: --colour\nSee 'kogged --help'.");
         assert_eq!(

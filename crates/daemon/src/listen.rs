@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::ending::Ending;
 use crate::host::Host;
 use crate::http::{self, Door, Socket};
+use crate::settings::DEFAULT_GROUP;
 
 /// An open socket, and the path that goes with it.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Drop for Listener {
 /// Opens what a host names; `inherited` are the supervisor's sockets.
 pub(crate) async fn open(host: &Host, group: &str, inherited: &mut Vec<OwnedFd>) -> Result<Vec<Listener>> {
     match host {
-        Host::Unix(path) => Ok(vec![unix(path, group)?]),
+        Host::Unix(path) => Ok(vec![unix(path, group_id(group)?)?]),
         Host::Tcp(address) => Ok(vec![tcp(address).await?]),
         Host::Inherited if inherited.is_empty() => Err(Error::invalid(
             "no sockets found via socket activation: make sure the service was started by systemd",
@@ -53,7 +54,7 @@ pub(crate) async fn open(host: &Host, group: &str, inherited: &mut Vec<OwnedFd>)
     }
 }
 
-fn unix(path: &Path, group: &str) -> Result<Listener> {
+fn unix(path: &Path, group: u32) -> Result<Listener> {
     if let Some(folder) = path.parent() {
         sys::fs::create_dir_all(folder, 0o755)?;
     }
@@ -63,7 +64,7 @@ fn unix(path: &Path, group: &str) -> Result<Listener> {
         sys::fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path).call(|| called("bind"))?;
-    std::os::unix::fs::chown(path, None, group_id(group)).call(|| called("chown"))?;
+    std::os::unix::fs::chown(path, None, Some(group)).call(|| called("chown"))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).call(|| called("chmod"))?;
     Ok(Listener {
         socket: Kind::Unix(socket),
@@ -92,15 +93,18 @@ fn adopt(fd: OwnedFd) -> Result<Listener> {
     Ok(Listener { socket: Kind::Unix(socket), address, path: None })
 }
 
-/// The group's number, read from the file itself: a static program must not load name services. Without the group
-/// the socket stays with root's.
-fn group_id(name: &str) -> Option<u32> {
-    let file = sys::fs::read_to_string("/etc/group").ok()?;
-    let found = parse_group(&file, name).or_else(|| name.parse().ok());
-    if found.is_none() {
-        debug!(group = name, "the group is not there, so the socket stays with root's");
+/// The group's number, read from the file itself: a static program must not load name services. Without a group, or
+/// without the default one, the socket stays with root's.
+fn group_id(name: &str) -> Result<u32> {
+    let file = sys::fs::read_to_string("/etc/group").unwrap_or_default();
+    match parse_group(&file, name).or_else(|| name.parse().ok()) {
+        Some(id) => Ok(id),
+        None if matches!(name, "" | DEFAULT_GROUP) => {
+            debug!(group = name, "the group is not there, so the socket stays with root's");
+            Ok(0)
+        }
+        None => Err(Error::not_found(format!("group {name} not found"))),
     }
-    found.or(Some(0))
 }
 
 fn parse_group(file: &str, name: &str) -> Option<u32> {

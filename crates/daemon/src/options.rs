@@ -3,6 +3,8 @@
 //! Docker's own are all here. Those that have no meaning for this engine are ignored with a warning, under the name
 //! `dockerd` only; those that would change what a container gets and are not built are refused, never ignored.
 
+use std::path::PathBuf;
+
 use fault::{Error, Result};
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
@@ -264,18 +266,23 @@ fn hosts(settings: &mut Settings, value: &str) -> Result<()> {
 }
 
 fn data_root(settings: &mut Settings, value: &str) -> Result<()> {
-    settings.data_root = value.into();
+    settings.data_root = absolute(value)?;
     Ok(())
 }
 
 fn exec_root(settings: &mut Settings, value: &str) -> Result<()> {
-    settings.exec_root = value.into();
+    settings.exec_root = absolute(value)?;
     Ok(())
 }
 
 fn pid_file(settings: &mut Settings, value: &str) -> Result<()> {
-    settings.pid_file = value.into();
+    settings.pid_file = absolute(value)?;
     Ok(())
+}
+
+/// A relative path counts from where the daemon was started.
+fn absolute(path: &str) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::invalid(error.to_string()))
 }
 
 fn config_file(settings: &mut Settings, value: &str) -> Result<()> {
@@ -318,14 +325,29 @@ fn bridge(settings: &mut Settings, value: &str) -> Result<()> {
     if value == "none" {
         return Err(Error::unsupported("a daemon without the default network"));
     }
-    settings.bridge = value.to_owned();
+    if value.len() > DEVICE_NAME_LEN_MAX || value.contains(['/', ':']) || value.contains(char::is_whitespace)
+    {
+        return Err(Error::invalid("not the name of a network device"));
+    }
+    // An empty name is the default, as in Docker.
+    if !value.is_empty() {
+        settings.bridge = value.to_owned();
+    }
     Ok(())
 }
 
 fn cgroup_parent(settings: &mut Settings, value: &str) -> Result<()> {
-    settings.cgroup_parent = format!("/{}", value.trim_matches('/'));
+    if value.split('/').any(|part| part == "..") {
+        return Err(Error::invalid("a cgroup's path has no `..`"));
+    }
+    if !value.is_empty() {
+        settings.cgroup_parent = format!("/{}", value.trim_matches('/'));
+    }
     Ok(())
 }
+
+/// IFNAMSIZ of netdevice(7), without the zero at its end.
+const DEVICE_NAME_LEN_MAX: usize = 15;
 
 fn mtu(settings: &mut Settings, value: &str) -> Result<()> {
     let mtu = value.parse().map_err(|_| Error::invalid("not a number of bytes"))?;

@@ -84,7 +84,7 @@ impl Settings {
             debug: false,
             log_level: LevelFilter::INFO,
             log_format: LogFormat::Text,
-            group: "docker".into(),
+            group: DEFAULT_GROUP.into(),
             bridge: bridge.into(),
             cgroup_parent: cgroup_parent.into(),
             mtu: None,
@@ -109,6 +109,9 @@ impl Settings {
         if self.debug { LevelFilter::DEBUG } else { self.log_level }
     }
 }
+
+/// Whose members may use a daemon's socket, where there is such a group.
+pub(crate) const DEFAULT_GROUP: &str = "docker";
 
 pub(crate) fn default_host(persona: Persona) -> &'static str {
     match persona {

@@ -11,9 +11,10 @@ mod security;
 use std::collections::BTreeMap;
 
 use api::container::ListOptions;
-use api::system::{Component, DiskUsage, DiskUsageOptions, PlatformName, Version};
+use api::system::{Check, Component, DiskUsage, DiskUsageOptions, PlatformName, Problem, Version};
 use fault::Result;
-use oci::Platform;
+use oci::{Digest, Platform};
+use store::ImageId;
 
 use crate::{Engine, container, image, volume};
 
@@ -88,4 +89,26 @@ pub async fn disk_usage(engine: &Engine, wanted: DiskUsageOptions) -> Result<Dis
         usage.build_cache = Some(Vec::new());
     }
     Ok(usage)
+}
+
+/// Reads the whole store and tells what is wrong with it, each problem once for each image that has it.
+pub async fn check(engine: &Engine) -> Result<Check> {
+    let problems = engine.blocking(|engine| engine.store().verify()).await?;
+    Ok(Check { problems: problems.into_iter().flat_map(rows).collect() })
+}
+
+fn rows(problem: store::Problem) -> Vec<Problem> {
+    let row = |kind: &str, digest: &Digest, image: Option<&ImageId>| Problem {
+        kind: kind.into(),
+        digest: digest.to_string(),
+        image: image.map(ToString::to_string).unwrap_or_default(),
+    };
+    match problem {
+        store::Problem::Damaged(blob, images) if images.is_empty() => vec![row("damaged blob", &blob, None)],
+        store::Problem::Damaged(blob, images) => {
+            images.iter().map(|image| row("damaged blob", &blob, Some(image))).collect()
+        }
+        store::Problem::MissingBlob(image, blob) => vec![row("missing blob", &blob, Some(&image))],
+        store::Problem::MissingLayer(image, layer) => vec![row("missing layer", &layer, Some(&image))],
+    }
 }

@@ -3,8 +3,8 @@
 use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_prune,
     images, import, info, inspect, kill, load, login, logout, logs, network, pause, port, prune, ps, pull,
-    push, rename, restart, rm, rmi, run, save, search, start, stats, stop, system_df, system_prune, tag, top,
-    unpause, update, version, volume, wait,
+    push, rename, restart, rm, rmi, run, save, search, start, stats, stop, system_check, system_df,
+    system_prune, tag, top, unpause, update, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -165,6 +165,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "system",
         about: "Manage the engine",
         entries: &[
+            entry("check", &system_check::COMMAND),
             entry("df", &system_df::COMMAND),
             entry("events", &events::COMMAND),
             entry("info", &info::COMMAND),

@@ -81,6 +81,10 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("POST", ["networks", "prune"]) => json(r#"{"NetworksDeleted":["mine"]}"#),
         ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":null,"SpaceReclaimed":0}"#),
         ("GET", ["networks", _]) => json(NETWORK),
+        ("GET", ["system", "check"]) if request.query.contains_key("repair") => {
+            fail(501, "not supported: repairing the store")
+        }
+        ("GET", ["system", "check"]) => json(CHECK),
         ("GET", ["system", "df"]) => json(&format!(
             r#"{{"LayersSize":10000000,"Images":{IMAGES},"Containers":{CONTAINERS},"Volumes":[{USED_VOLUME}],"BuildCache":null}}"#
         )),
@@ -203,6 +207,8 @@ const USED_VOLUME: &str = r#"{"CreatedAt":"2025-01-02T03:04:05Z","Driver":"local
 
 const NETWORK: &str = r#"{"Name":"bridge","Id":"1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Created":"2025-01-02T03:04:05.678Z","Scope":"local","Driver":"bridge","EnableIPv4":true,"EnableIPv6":false,"IPAM":{"Driver":"default","Options":null,"Config":[{"Subnet":"172.17.0.0/16"}]},"Internal":false,"Attachable":false,"Ingress":false,"ConfigFrom":{"Network":""},"ConfigOnly":false,"Containers":{},"Options":{},"Labels":{}}"#;
 const OTHER_NETWORK: &str = r#"{"Name":"a","Id":"aa2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Created":"2025-01-02T03:04:05Z","Scope":"local","Driver":"null","EnableIPv4":true,"EnableIPv6":false,"IPAM":{"Driver":"default","Options":null,"Config":null},"Internal":true,"Attachable":false,"Ingress":false,"ConfigFrom":{"Network":""},"ConfigOnly":false,"Containers":{},"Options":{},"Labels":{}}"#;
+
+const CHECK: &str = r#"{"Problems":[{"Type":"damaged blob","Digest":"sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","Image":"sha256:aa11223344556677889900aabbccddeeff00112233445566778899aabbccddee"},{"Type":"damaged blob","Digest":"sha256:22112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","Image":""}]}"#;
 
 const EVENTS: &str = "{\"status\":\"start\",\"id\":\"1f\",\"from\":\"busybox\",\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"1f\",\"Attributes\":{\"name\":\"web\",\"image\":\"busybox\"}},\"scope\":\"local\",\"time\":1700000000,\"timeNano\":1700000000123456789}\n{\"Type\":\"volume\",\"Action\":\"create\",\"Actor\":{\"ID\":\"data\",\"Attributes\":{}},\"scope\":\"local\",\"time\":1700000001,\"timeNano\":1700000001000000000}\n";
 

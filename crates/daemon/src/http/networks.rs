@@ -11,7 +11,13 @@ pub(crate) async fn list(request: Request) -> Result<Answer> {
 }
 
 pub(crate) async fn inspect(request: Request) -> Result<Answer> {
-    request.ok(&network::inspect(&request.door.engine, &request.name).await?)
+    let found = network::inspect(&request.door.engine, &request.name).await?;
+    match request.query.given("scope") {
+        Some(scope) if scope != found.scope => {
+            Err(Error::not_found(format!("network {} not found", request.name)))
+        }
+        _ => request.ok(&found),
+    }
 }
 
 pub(crate) async fn remove(request: Request) -> Result<Answer> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fault::{Error, Result};
 use futures_util::Stream;
-use http_body_util::{BodyExt, BodyStream, Limited};
+use http_body_util::{BodyExt, BodyStream, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, UPGRADE};
 use hyper::{HeaderMap, StatusCode};
@@ -56,7 +56,12 @@ impl Request {
         let body = tokio::time::timeout(BODY_PATIENCE, collected)
             .await
             .map_err(|_| Error::invalid("the request's body did not arrive in time"))?
-            .map_err(|error| Error::invalid(format!("reading the request's body: {error}")))?;
+            .map_err(|error| match error.is::<LengthLimitError>() {
+                true => {
+                    Error::invalid(format!("the request's body is longer than {} MiB", BODY_BYTES_MAX >> 20))
+                }
+                false => Error::invalid(format!("reading the request's body: {error}")),
+            })?;
         Ok(body.to_bytes())
     }
 

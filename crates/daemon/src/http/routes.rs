@@ -35,6 +35,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/info", |request| Box::pin(system::info(request))),
     get("/events", |request| Box::pin(system::events(request))),
     get("/system/df", |request| Box::pin(system::disk_usage(request))),
+    get("/system/check", |request| Box::pin(system::check(request))),
     post("/auth", |request| Box::pin(distribution::login(request))),
     // Containers
     get("/containers/json", |request| Box::pin(containers::list(request))),

@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tracing::{Instrument, debug, debug_span, error};
@@ -38,7 +38,10 @@ pub(crate) async fn serve(socket: Socket, door: Arc<Door>, mut ending: Ending) {
         hold.set(found.as_ref().is_some_and(|found| found.route.hijacks));
         Box::pin(respond(Arc::clone(&door), found, request, hold.clone(), hand_over.clone()))
     });
-    let mut connection = http1::Builder::new().serve_connection(tap, service);
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(tap, service);
     let takeover: Takeover = tokio::select! {
         biased;
         Some(takeover) = taken.recv() => takeover,
@@ -62,6 +65,9 @@ pub(crate) async fn serve(socket: Socket, door: Arc<Door>, mut ending: Ending) {
         () = ending.wait() => {}
     }
 }
+
+/// How long a connection may be open without a whole head of a request, as in Docker.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// A socket that is closed over unread bytes breaks the pipe of a client that still sends a body, who then never reads
 /// why it was refused.

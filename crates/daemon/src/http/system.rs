@@ -1,4 +1,4 @@
-//! The engine as a whole: ping, version, info, disk usage, events.
+//! The engine as a whole: ping, version, info, disk usage, events, a check of the store.
 
 use api::system::DiskUsageOptions;
 use bytes::Bytes;
@@ -49,6 +49,14 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Answer> {
         *part = true;
     }
     request.ok(&engine::system::disk_usage(&request.door.engine, wanted).await?)
+}
+
+/// A route of our own: what is wrong with the store.
+pub(crate) async fn check(request: Request) -> Result<Answer> {
+    if request.query.flag("repair") {
+        return Err(Error::unsupported("repairing the store"));
+    }
+    request.ok(&engine::system::check(&request.door.engine).await?)
 }
 
 /// JSON values, one a line, until the client leaves or `until` has come.

@@ -38,11 +38,24 @@ fn ping_says_ok_and_who_we_are() {
 #[test]
 fn versions_out_of_range_are_refused_in_dockers_words() {
     let daemon = Daemon::start();
-    let cases = ["/v1.60/info", "/v1.23/info", "/v1.12/info", "/v1.60/nowhere", "/nowhere", "/v2x/info"];
+    let cases = [
+        "/v1.60/info",
+        "/v1.52/info",
+        "/v9.99/info",
+        "/v1.23/info",
+        "/v1.12/info",
+        "/v0.1/info",
+        "/v1.60/nowhere",
+        "/nowhere",
+        "/v2x/info",
+    ];
     insta::assert_snapshot!(daemon.get_all(&cases), @r#"
     GET /v1.60/info: 400 {"message":"client version 1.60 is too new. Maximum supported API version is 1.51"}
+    GET /v1.52/info: 400 {"message":"client version 1.52 is too new. Maximum supported API version is 1.51"}
+    GET /v9.99/info: 400 {"message":"client version 9.99 is too new. Maximum supported API version is 1.51"}
     GET /v1.23/info: 400 client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version
     GET /v1.12/info: 400 client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version
+    GET /v0.1/info: 400 client version 0.1 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version
     GET /v1.60/nowhere: 404 {"message":"page not found"}
     GET /nowhere: 404 {"message":"page not found"}
     GET /v2x/info: 404 {"message":"page not found"}
@@ -73,9 +86,44 @@ fn bad_bodies_are_refused_in_dockers_words() {
     400 {"message":"invalid JSON: invalid character 'i' looking for beginning of object key string"}
     400 {"message":"unexpected content after JSON"}
     400 {"message":"config cannot be empty in order to create a container"}
-    400 {"message":"invalid JSON: invalid type: integer `5`, expected a string"}
+    400 {"message":"invalid JSON: Image: invalid type: integer `5`, expected a string"}
     400 {"message":"starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"}
     400 {"message":"No exec command specified"}
+    "#);
+}
+
+#[test]
+fn what_is_too_large_or_no_http_is_refused_and_the_daemon_goes_on() {
+    let daemon = Daemon::start();
+    let json = [("Content-Type", "application/json")];
+    let long = format!(r#"{{"Image":"a","Env":["{}"]}}"#, "x".repeat(5 << 20));
+    let deep = format!(r#"{{"Image":{}5{}}}"#, "[".repeat(1000), "]".repeat(1000));
+    let create = |body: &str| daemon.send("POST", "/containers/create", &json, body);
+    let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
+    let raw = |head: String| daemon.ask(&head).lines().next().unwrap_or_default().to_owned();
+    let answers = [
+        create(&long),
+        create(&deep),
+        raw(format!("GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{many}\r\n")),
+        raw(format!(
+            "GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\nX: {}\r\n\r\n",
+            "y".repeat(1 << 20)
+        )),
+        raw(format!("GET /{} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n", "y".repeat(70_000))),
+        raw("no http\r\n\r\n".into()),
+        raw("POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Length: -1\r\nConnection: close\r\n\r\n"
+            .into()),
+        daemon.send("GET", "/_ping", &[], ""),
+    ];
+    insta::assert_snapshot!(answers.join("\n"), @r#"
+    400 {"message":"the request's body is longer than 4 MiB"}
+    400 {"message":"invalid JSON: recursion limit exceeded at line 1 column 136"}
+    HTTP/1.1 431 Request Header Fields Too Large
+    HTTP/1.1 431 Request Header Fields Too Large
+    HTTP/1.1 414 URI Too Long
+    HTTP/1.1 400 Bad Request
+    HTTP/1.1 400 Bad Request
+    200 OK
     "#);
 }
 
@@ -90,6 +138,15 @@ fn bad_queries_are_refused_in_dockers_words() {
             "/containers/x/archive",
             "/events?since=9&until=5",
             "/system/df?type=cake",
+            "/containers/json?filters=x",
+            "/containers/json?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/images/json?filters=%7B%22dangling%22:%5B%22maybe%22%5D%7D",
+            "/volumes?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/networks?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/plugins?filters=%7B%22colour%22:%5B%22red%22%5D%7D",
+            "/events?filters=%7B%22type%22:5%7D",
+            "/events?since=yesterday",
+            "/networks/bridge?scope=swarm",
         ]), @r#"
     GET /containers/json?limit=ten: 400 {"message":"strconv.Atoi: parsing \"ten\": invalid syntax"}
     GET /containers/json?filters=[]: 400 {"message":"invalid filter"}
@@ -97,6 +154,15 @@ fn bad_queries_are_refused_in_dockers_words() {
     GET /containers/x/archive: 400 {"message":"bad parameter: pathcannot be empty"}
     GET /events?since=9&until=5: 400 {"message":"`since` time (9) cannot be after `until` time (5)"}
     GET /system/df?type=cake: 400 {"message":"unknown object type: cake"}
+    GET /containers/json?filters=x: 400 {"message":"invalid filter"}
+    GET /containers/json?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /images/json?filters=%7B%22dangling%22:%5B%22maybe%22%5D%7D: 400 {"message":"invalid filter 'dangling=[maybe]'"}
+    GET /volumes?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /networks?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /plugins?filters=%7B%22colour%22:%5B%22red%22%5D%7D: 400 {"message":"invalid filter 'colour'"}
+    GET /events?filters=%7B%22type%22:5%7D: 400 {"message":"invalid filter"}
+    GET /events?since=yesterday: 400 {"message":"strconv.ParseInt: parsing \"yesterday\": invalid syntax"}
+    GET /networks/bridge?scope=swarm: 404 {"message":"network bridge not found"}
     "#);
     assert_eq!(
         daemon.send("POST", "/containers/x/resize?h=a&w=1", &[], ""),
@@ -183,6 +249,16 @@ fn events_send_their_head_at_once_and_end_with_the_daemon() {
     assert!(common::read_head(&mut stream).contains("content-type: application/json"));
     daemon.stop();
     common::read_rest(&mut stream);
+}
+
+#[test]
+fn a_check_of_the_store_is_answered_and_a_repair_refused() {
+    let daemon = Daemon::start();
+    insta::assert_snapshot!(daemon.get_all(&["/system/check", "/v1.24/system/check?repair=0", "/system/check?repair=1"]), @r#"
+    GET /system/check: 200 {"Problems":[]}
+    GET /v1.24/system/check?repair=0: 200 {"Problems":[]}
+    GET /system/check?repair=1: 501 {"message":"not supported: repairing the store"}
+    "#);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
+    /// What it said until it answered.
+    pub(crate) log: String,
 }
 
 impl Daemon {
@@ -20,18 +22,19 @@ impl Daemon {
         Self::start_with(&[])
     }
 
-    /// Returns when the daemon answers.
+    /// Returns when the daemon answers at all its sockets.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let mut child = command(&folder).args(flags).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
-        while !seen.contains("API listen on") {
+        let sockets = 1 + flags.iter().filter(|flag| **flag == "-H").count();
+        while seen.matches("API listen on").count() < sockets {
             assert!(log.read_line(&mut seen).unwrap() > 0, "the daemon ended early:\n{seen}");
         }
         // Keeps the pipe empty; ends with the daemon.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, folder }
+        Self { child, folder, log: seen }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

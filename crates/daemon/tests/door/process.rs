@@ -1,5 +1,7 @@
 //! The daemon as a process: its lock, its files, its signals, its names.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::{Daemon, tool};
@@ -47,7 +49,26 @@ fn unknown_flags_are_refused_under_either_name() {
 }
 
 #[test]
+fn a_group_that_is_asked_for_must_be_there() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut command = tool(env!("CARGO_BIN_EXE_kogged"));
+    command.args(["-H", &format!("unix://{}", path("kogge.sock")), "--data-root", &path("data")]);
+    command.args(["--exec-root", &path("run"), "--pidfile", &path("pid"), "--group", "no-such-group"]);
+    let output = command.output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.ends_with("group no-such-group not found\n"), "{message}");
+    assert_eq!((output.status.code(), folder.path().join("kogge.sock").exists()), (Some(1), false));
+}
+
+#[test]
 fn it_listens_on_tcp_too() {
     let daemon = Daemon::start_with(&["-H", "tcp://127.0.0.1:0"]);
+    let address = daemon.log.lines().find_map(|line| line.split("API listen on 127").nth(1)).unwrap();
+    let mut stream = TcpStream::connect(format!("127{address}")).unwrap();
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nOK"), "{answer}");
     assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK");
 }

@@ -56,6 +56,10 @@ impl House {
         house
     }
 
+    pub fn data_root(&self) -> &Path {
+        &self.config.data_root
+    }
+
     async fn import(&self) {
         let store = self.engine.store().clone();
         let import = store::Import {

@@ -1,6 +1,6 @@
-//! The engine itself: version, info, disk usage.
+//! The engine itself: version, info, disk usage, a check of the store.
 
-use api::system::DiskUsageOptions;
+use api::system::{DiskUsageOptions, Problem};
 use engine::system;
 
 use crate::in_house;
@@ -59,5 +59,26 @@ fn disk_usage_tells_the_kinds_that_are_wanted() {
         let some = system::disk_usage(engine, wanted).await.unwrap();
         assert!(some.images.is_none() && some.containers.is_none() && some.build_cache.is_none());
         assert_eq!(some.volumes.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_check_names_what_is_damaged_and_whose_it_is() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        assert_eq!(system::check(engine).await.unwrap().problems, []);
+        let image = engine.store().images().unwrap().remove(0);
+        let blob = &image.layers[0].blob.digest;
+        let path = house.data_root().join("store/content/blobs/sha256").join(blob.hex());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"rot").unwrap();
+        let problem =
+            Problem { kind: "damaged blob".into(), digest: blob.to_string(), image: image.id.to_string() };
+        assert_eq!(system::check(engine).await.unwrap().problems, std::slice::from_ref(&problem));
+        std::fs::remove_file(&path).unwrap();
+        let problem = Problem { kind: "missing blob".into(), ..problem };
+        assert_eq!(system::check(engine).await.unwrap().problems, [problem]);
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(system::check(engine).await.unwrap().problems, []);
     });
 }

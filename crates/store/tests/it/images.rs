@@ -159,7 +159,10 @@ fn verify_finds_damage() {
     drop(store);
     let store = reopen(folder.path());
     let problems = store.verify().unwrap();
-    assert_eq!(problems, [Problem::Damaged(layer.blob.digest), Problem::MissingLayer(id, layer.diff_id)]);
+    assert_eq!(
+        problems,
+        [Problem::Damaged(layer.blob.digest, vec![id.clone()]), Problem::MissingLayer(id, layer.diff_id)]
+    );
 }
 
 #[test]
