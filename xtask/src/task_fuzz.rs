@@ -98,13 +98,23 @@ fn fuzz(target: &str, seconds: u32) -> Result {
     // Without a time limit libFuzzer goes on for ever.
     let limit = if seconds == 0 { "-runs=0".to_owned() } else { format!("-max_total_time={seconds}") };
     let mut fuzzer = command(folder().join(host()).join("release").join(target), LIMITS);
+    fuzzer.arg(format!("-malloc_limit_mb={}", malloc_max_mib(target)));
     fuzzer.arg(limit).arg(format!("-artifact_prefix={}/", artifacts.display()));
     run_program(fuzzer.arg(corpus).arg(kept("seeds", target)))
 }
 
-/// Foreign bytes take neither long nor much memory: seconds for an input, MiB at once, MiB in all (the sanitizer's and
-/// the corpus's share included).
-const LIMITS: &[&str] = &["-timeout=10", "-malloc_limit_mb=64", "-rss_limit_mb=1024", "-print_final_stats=1"];
+/// Foreign bytes take neither long nor much memory: seconds for an input; MiB in all, the sanitizer's and the corpus's
+/// share included.
+const LIMITS: &[&str] = &["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"];
+
+/// How much may be asked for at once.
+fn malloc_max_mib(target: &str) -> u32 {
+    match target {
+        // A zstd frame may refer back by 128 MiB.
+        "compressed" => 160,
+        _ => 64,
+    }
+}
 
 fn kept(kind: &str, target: &str) -> PathBuf {
     workspace().join("fuzz").join(kind).join(target)
