@@ -266,7 +266,7 @@ fn what_is_not_built_is_refused() {
         ("create --disable-content-trust=false busybox", "not supported: content trust"),
         ("DOCKER_CONTENT_TRUST=1 create busybox", "not supported: content trust"),
         ("build .", "not supported: docker build"),
-        ("image pull busybox", "not supported: docker image pull"),
+        ("image build .", "not supported: docker image build"),
     ] {
         let deed = run(KOGGE, &words(line));
         assert_eq!((deed.stderr.trim_end(), deed.code), (wanted, Some(1)), "{line}");

@@ -130,7 +130,7 @@ fn version(persona: Persona) -> String {
 fn help(persona: Persona) -> String {
     let mut text = format!("Usage:  {} [OPTIONS]\n\n{ABOUT}\n", persona.name());
     if persona == Persona::Kogged {
-        text.push_str("\nCommands:\n  registry   Serve a registry of images (kogged registry --help)\n  teardown               Remove all containers and networks of a daemon with these options\n");
+        text.push_str("\nCommands:\n  registry               Serve a registry of images (kogged registry --help)\n  teardown               Remove all containers and networks of a daemon with these options\n");
     }
     text.push_str("\nOptions:\n");
     let own = SETTINGS.iter().filter_map(|setting| match setting.meaning {

@@ -233,7 +233,7 @@ mod tests {
         for line in ["build .", "--help build", "help build"] {
             assert_eq!(failure(line), "not supported: kogge build");
         }
-        assert_eq!(failure("image pull x"), "not supported: kogge image pull");
-        assert_eq!(failure("help image pull"), "not supported: kogge image pull");
+        assert_eq!(failure("image build x"), "not supported: kogge image build");
+        assert_eq!(failure("help image build"), "not supported: kogge image build");
     }
 }

@@ -1,4 +1,4 @@
-//! Pull and push against our own registry, through a double that breaks things on the way.
+//! Pull and push against our own registry, through a double that looks on.
 
 mod double;
 mod guards;

@@ -1,24 +1,13 @@
-//! A registry in front of the registry: passes requests on, remembers them, and breaks the answers that it is told to.
+//! A registry in front of the registry: passes requests on, remembers them, and answers itself where it is told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What becomes of an answer.
+/// An answer in place of the registry's: status line, headers, body.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// In place of the answer: status line, headers, body.
-    Say(&'static str, Vec<(&'static str, String)>, Vec<u8>),
-    /// The connection ends after so many bytes of the body.
-    Cut(usize),
-    /// The body, with as many bytes as before.
-    Tamper,
-    /// The request goes on without its `Range`.
-    ForgetRange,
-    /// The answer claims so many bytes more than there are, and has them.
-    Longer(usize),
-}
+pub(crate) struct Says(pub(crate) &'static str, pub(crate) Vec<(&'static str, String)>, pub(crate) Vec<u8>);
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -34,7 +23,7 @@ impl Seen {
     }
 }
 
-type Rule = Box<dyn FnMut(&Seen) -> Option<Fault> + Send>;
+type Rule = Box<dyn FnMut(&Seen) -> Option<Says> + Send>;
 
 pub(crate) struct Double {
     pub(crate) address: SocketAddr,
@@ -50,7 +39,7 @@ struct Shared {
 }
 
 impl Double {
-    pub(crate) fn new(behind: SocketAddr, rule: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> Self {
+    pub(crate) fn new(behind: SocketAddr, rule: impl FnMut(&Seen) -> Option<Says> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -100,41 +89,19 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let mut stream = BufReader::new(stream);
     while let Some((seen, body)) = request(&mut stream) {
         shared.seen.lock().unwrap().push(seen.clone());
-        let fault = (shared.rule.lock().unwrap())(&seen);
-        if let Some(Fault::Say(status, headers, body)) = &fault {
-            let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
-            headers.iter().for_each(|(name, value)| answer += &format!("{name}: {value}\r\n"));
-            answer += "\r\n";
-            if stream.get_mut().write_all(&[answer.as_bytes(), body].concat()).is_err() {
-                return;
+        let says = (shared.rule.lock().unwrap())(&seen);
+        let answer = match says {
+            Some(Says(status, headers, body)) => {
+                let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
+                headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+                [head.as_bytes(), b"\r\n", &body].concat()
             }
-            continue;
-        }
-        let (head, body) = passed_on(shared.behind, &seen, &body, matches!(fault, Some(Fault::ForgetRange)));
-        let (answer, ends) = broken(head, body, fault);
-        if stream.get_mut().write_all(&answer).is_err() || ends {
+            None => passed_on(shared.behind, &seen, &body),
+        };
+        if stream.get_mut().write_all(&answer).is_err() {
             return;
         }
     }
-}
-
-/// The answer's bytes, and whether the connection ends behind them.
-fn broken(mut head: String, mut body: Vec<u8>, fault: Option<Fault>) -> (Vec<u8>, bool) {
-    match fault {
-        Some(Fault::Cut(at)) => {
-            body.truncate(at);
-            return ([head.as_bytes(), &body].concat(), true);
-        }
-        Some(Fault::Tamper) => body.iter_mut().for_each(|byte| *byte ^= 1),
-        Some(Fault::Longer(more)) => {
-            let length = |body: &[u8]| format!("content-length: {}\r\n", body.len());
-            let before = length(&body);
-            body.extend(vec![b' '; more]);
-            head = head.to_ascii_lowercase().replace(&before, &length(&body));
-        }
-        _ => {}
-    }
-    ([head.as_bytes(), &body].concat(), false)
 }
 
 fn request(stream: &mut BufReader<TcpStream>) -> Option<(Seen, Vec<u8>)> {
@@ -182,17 +149,15 @@ fn line(stream: &mut BufReader<TcpStream>) -> Option<String> {
     (length > 0).then(|| line.trim_end().to_owned())
 }
 
-/// Head and body of the real answer.
-fn passed_on(behind: SocketAddr, seen: &Seen, body: &[u8], without_range: bool) -> (String, Vec<u8>) {
+/// The real answer, on a connection that goes on.
+fn passed_on(behind: SocketAddr, seen: &Seen, body: &[u8]) -> Vec<u8> {
     let mut request =
         format!("{} {} HTTP/1.1\r\nHost: behind\r\nConnection: close\r\n", seen.method, seen.path);
     let own = ["host", "connection", "content-length", "transfer-encoding"];
-    for (name, value) in &seen.headers {
-        let is_range = name.eq_ignore_ascii_case("range");
-        let is_dropped = own.contains(&name.to_ascii_lowercase().as_str()) || is_range && without_range;
-        if !is_dropped {
-            request += &format!("{name}: {value}\r\n");
-        }
+    for (name, value) in
+        seen.headers.iter().filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()))
+    {
+        request += &format!("{name}: {value}\r\n");
     }
     request += &format!("Content-Length: {}\r\n\r\n", body.len());
     let mut stream = TcpStream::connect(behind).unwrap();
@@ -200,8 +165,7 @@ fn passed_on(behind: SocketAddr, seen: &Seen, body: &[u8], without_range: bool) 
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    let body = answer.split_off(end);
-    let head = String::from_utf8(answer).unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let kept = head.split("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-    (kept.collect::<Vec<_>>().join("\r\n"), body)
+    [kept.collect::<Vec<_>>().join("\r\n").as_bytes(), &answer[end..]].concat()
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use fault::Kind;
 use registry::client::{Config, Credentials, Login, Mirror, Pull, Rule, Search, login, pull, search};
 
-use super::double::{Fault, Seen};
+use super::double::{Says, Seen};
 use super::scene::{Scene, pull_with, registries, run, wanted, with};
 
 const TOKEN: &str = "the-token";
@@ -15,12 +15,12 @@ fn guarded() -> Scene {
     let rule = move |seen: &Seen| {
         if seen.path.starts_with("/token") {
             return Some(match seen.header("authorization") {
-                Some(given) if given == basic => Fault::Say(
+                Some(given) if given == basic => Says(
                     "200 OK",
                     vec![("Content-Type", "application/json".to_owned())],
                     format!(r#"{{"token":"{TOKEN}","expires_in":300}}"#).into_bytes(),
                 ),
-                _ => Fault::Say(
+                _ => Says(
                     "401 Unauthorized",
                     Vec::new(),
                     br#"{"details":"incorrect username or password"}"#.to_vec(),
@@ -33,7 +33,7 @@ fn guarded() -> Scene {
         let host = seen.header("host").unwrap_or_default();
         let challenge = format!(r#"Bearer realm="http://{host}/token",service="test""#);
         let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
-        Some(Fault::Say("401 Unauthorized", vec![("WWW-Authenticate", challenge)], body.to_vec()))
+        Some(Says("401 Unauthorized", vec![("WWW-Authenticate", challenge)], body.to_vec()))
     };
     Scene::new(rule)
 }

@@ -1,6 +1,5 @@
 //! A registry, a double in front of it, and stores that pull and push.
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use fault::Result;
@@ -10,7 +9,7 @@ use registry::client::{
 };
 use store::{ImageId, Import, Store};
 
-use super::double::{Double, Fault, Seen};
+use super::double::{Double, Says, Seen};
 use crate::world::{World, bytes};
 
 pub(crate) struct Scene {
@@ -21,7 +20,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new(rule: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) -> Self {
+    pub(crate) fn new(rule: impl FnMut(&Seen) -> Option<Says> + Send + 'static) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").unwrap();
         let world = World::new(&folder.path().join("registry"));
         Self { double: Double::new(world.address, rule), world, folder }
@@ -29,10 +28,6 @@ impl Scene {
 
     pub(crate) fn honest() -> Self {
         Self::new(|_| None)
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub(crate) fn store(&self, name: &str) -> Store {
