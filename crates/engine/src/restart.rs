@@ -27,6 +27,11 @@ pub(crate) fn wanted(policy: &RestartPolicy, ended: Ended) -> bool {
     }
 }
 
+/// The container is to be started by an engine sooner or later.
+pub(crate) fn has_policy(policy: &RestartPolicy) -> bool {
+    !matches!(policy.name.as_str(), "" | "no")
+}
+
 /// The wait before the next run: doubles from run to run, starts anew after a run that lasted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Backoff {

@@ -5,6 +5,7 @@ mod house;
 
 use std::path::PathBuf;
 
+use api::container::WaitCondition;
 use engine::container;
 use house::{House, in_house};
 use sys::process::PidFd;
@@ -139,6 +140,39 @@ fn a_restart_that_was_due_is_made_by_the_next_engine() {
         let house = house.reopen().await;
         ward.begins_run(&house, 2).await;
         assert_eq!(ward.restart_count(&house).await, 1);
+        house
+    });
+}
+
+#[test]
+fn a_stop_is_remembered_though_the_engine_died_before_the_exit() {
+    in_house(async |mut house| {
+        for name in ["always", "unless-stopped"] {
+            let ward = Ward::with_policy(&house, name, 0, "exit 0").await;
+            ward.begins_run(&house, 1).await;
+            let engine = house.engine.clone();
+            let id = ward.id.clone();
+            // It has no handler, so as the first process of its namespace it does not even notice.
+            let mut stops = tokio::task::JoinSet::new();
+            stops.spawn(async move { container::stop(&engine, &id, Some(-1), None).await });
+            let record = house.path().join("data/containers").join(&ward.id).join("record.json");
+            let noted = "\"manually_stopped\":true";
+            house::until(async || std::fs::read_to_string(&record).unwrap().contains(noted)).await;
+            house = house.reopen().await;
+            assert!(stops.join_next().await.unwrap().unwrap().is_err());
+            let ended = container::wait(&house.engine, &ward.id, WaitCondition::NextExit).unwrap();
+            ward.process(&house).await.send_signal(SIGKILL).unwrap();
+            ended.await;
+            assert_eq!(house.inspect(&ward.id).await.state.status, "exited", "{name}");
+            // An engine's start is what starts an `always` again, as with Docker.
+            house = house.reopen().await;
+            if name == "always" {
+                ward.begins_run(&house, 2).await;
+                container::kill(&house.engine, &ward.id, "KILL").await.unwrap();
+            }
+            ward.is(&house, "exited").await;
+            ward.remove(&house).await;
+        }
         house
     });
 }

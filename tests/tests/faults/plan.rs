@@ -51,6 +51,12 @@ const STEPS: &[Step] = &[
     step("restart", &["restart", "-t", "0", "worked"]),
     step("stop", &["stop", "-t", "0", "worked"]),
     step("rm", &["rm", "-v", "worked"]),
+    step(
+        "run with a policy",
+        &["run", "-d", "--name", "guard", "--restart", "unless-stopped", "busybox", "sleep", "1000"],
+    ),
+    step("stop with a policy", &["stop", "-t", "0", "guard"]),
+    step("rm with a policy", &["rm", "guard"]),
     step("save", &["save", "-o", "@/saved.tar", "committed"]),
     step("tag", &["tag", "committed", "tagged"]),
     step("create over again", &["create", "--name", "orphan", "again", "true"]),
@@ -118,6 +124,18 @@ const PROMISES: &[Promise] = &[
     },
     Promise { from: "stop", until: "rm", look: &["inspect", "-f", STATE, "worked"], answer: "exited 137" },
     Promise { from: "rm", until: "", look: &["ps", "-aqf", "name=work"], answer: "" },
+    Promise {
+        from: "run with a policy",
+        until: "stop with a policy",
+        look: &["inspect", "-f", STATE, "guard"],
+        answer: "running 0",
+    },
+    Promise {
+        from: "stop with a policy",
+        until: "rm with a policy",
+        look: &["inspect", "-f", STATE, "guard"],
+        answer: "exited 137",
+    },
     Promise {
         from: "commit",
         until: "rmi",

@@ -7,9 +7,9 @@ use runtime::protocol::Exit;
 use tokio::time::Instant;
 
 use super::task::{Answer, Task, tell};
-use super::{removal, signal};
-use crate::Status;
+use super::{exit, removal, signal};
 use crate::state::Action;
+use crate::{Record, Status, restart};
 
 /// A stop, or a restart.
 #[derive(Debug)]
@@ -43,6 +43,13 @@ enum After {
     Remove(removal::Order),
 }
 
+impl Stopping {
+    /// Of a container that an earlier engine was asked to stop.
+    pub(super) fn met_again(record: &Record) -> Self {
+        Self { by_user: record.manually_stopped, ..Self::default() }
+    }
+}
+
 impl Task {
     pub(super) async fn stop(&mut self, order: Order) {
         let status = self.of_view(|view| view.record.state.status);
@@ -54,7 +61,7 @@ impl Task {
             return tell(order.answer, Err(error));
         }
         self.stopping.by_user = true;
-        self.note_stop();
+        self.note_stop(status).await;
         if status == Status::Restarting {
             let ended = self.cancel_restart(Action::Stop).await;
             let answer = match (ended, order.restart) {
@@ -85,7 +92,7 @@ impl Task {
         let is_end = own.is_empty() || signal == signal::KILL || signal == self.stop_signal();
         self.stopping.by_user |= is_end;
         if is_end || policy == "unless-stopped" {
-            self.note_stop();
+            self.note_stop(status).await;
         }
         if status == Status::Restarting {
             // There is nobody to take another signal, which is no error, as with Docker.
@@ -109,6 +116,7 @@ impl Task {
     /// Kills now; the removal follows the exit.
     pub(super) async fn kill_then_remove(&mut self, order: removal::Order) {
         self.stopping.by_user = true;
+        self.note_stop(self.of_view(|view| view.record.state.status)).await;
         self.send(signal::KILL).await;
         self.expect_death(After::Remove(order));
     }
@@ -124,8 +132,21 @@ impl Task {
         }
     }
 
-    fn note_stop(&mut self) {
+    /// Before the signal, so that the next engine does not take the end for one that the restart policy minds. What
+    /// has no policy need not wait for the disk, and a restart that is cancelled is recorded anyway.
+    async fn note_stop(&mut self, status: Status) {
+        let record = self.record();
+        if record.manually_stopped {
+            return;
+        }
         self.edit(|view| view.record.manually_stopped = true);
+        if status == Status::Restarting || !restart::has_policy(&record.host_config.restart_policy) {
+            return;
+        }
+        if let Err(error) = exit::save(&self.engine, self.record()).await {
+            tracing::warn!(container = %self.id, %error, "stop not recorded");
+        }
+        sys::crash::point("container.stop.noted");
     }
 
     fn stop_signal(&self) -> i32 {

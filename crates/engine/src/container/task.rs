@@ -116,6 +116,7 @@ pub(crate) fn spawn(
 ) -> Arc<Container> {
     let id = view.record.id.clone();
     view.execs = execs.ids();
+    let stopping = Stopping::met_again(&view.record);
     let (commands, orders) = mpsc::channel(COMMANDS_MAX);
     let view = watch::Sender::new(Arc::new(view));
     let container = Arc::new(Container { id: id.clone(), view: view.subscribe(), commands });
@@ -131,7 +132,7 @@ pub(crate) fn spawn(
         rootfs_due: None,
         joiners: Vec::new(),
         answers: HashMap::new(),
-        stopping: Stopping::default(),
+        stopping,
         backoff: Backoff::default(),
         due: None,
         execs,
