@@ -7,10 +7,6 @@ use fault::Result;
 
 use crate::{Client, Lines};
 
-pub async fn ping(client: &Client) -> Result<()> {
-    client.get("/_ping").send().await.map(drop)
-}
-
 pub async fn version(client: &Client) -> Result<Version> {
     client.get("/version").send().await?.json().await
 }
