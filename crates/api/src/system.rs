@@ -184,6 +184,14 @@ pub struct DiskUsageOptions {
     pub build_cache: bool,
 }
 
+/// What was removed of a builder's cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct BuildPruned {
+    pub caches_deleted: Option<Vec<String>>,
+    pub space_reclaimed: u64,
+}
+
 /// What a check of the whole store found. Docker has no such answer: this one is ours alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

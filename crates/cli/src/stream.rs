@@ -72,8 +72,21 @@ pub(crate) fn check_input(attach_stdin: bool, tty: bool) -> Outcome {
     Ok(())
 }
 
-/// Joins the user's streams with the process's until one side ends.
-pub(crate) async fn join(connection: Hijacked, streams: Streams) -> Outcome<Ending> {
+/// Joins the user's streams with the process's until one side ends; meanwhile a process that is named with its daemon
+/// has the size of our terminal.
+pub(crate) async fn join(
+    connection: Hijacked,
+    streams: Streams,
+    sized: Option<(&Client, Resized<'_>)>,
+) -> Outcome<Ending> {
+    let joined = carry(connection, streams);
+    match sized {
+        Some((client, target)) => beside(joined, follow_size(client, target)).await,
+        None => joined.await,
+    }
+}
+
+async fn carry(connection: Hijacked, streams: Streams) -> Outcome<Ending> {
     let raw = match streams.stdin && streams.tty && terminal::input_is_terminal() {
         true => Some(sys::tty::Raw::enter(io::stdin())?),
         false => None,
@@ -192,7 +205,7 @@ pub(crate) enum Resized<'i> {
 }
 
 /// Gives the process our terminal's size, now and whenever it changes.
-pub(crate) async fn follow_size(client: &Client, target: Resized<'_>) -> Infallible {
+async fn follow_size(client: &Client, target: Resized<'_>) -> Infallible {
     let Ok(mut changes) = tokio::signal::unix::signal(SignalKind::window_change()) else {
         return std::future::pending().await;
     };

@@ -23,11 +23,11 @@ impl Answer {
         Self { response, tasks }
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
@@ -44,20 +44,23 @@ impl Answer {
     }
 
     /// The whole body, for answers that are known to be small.
-    pub async fn bytes(mut self) -> Result<Vec<u8>> {
+    pub(crate) async fn bytes(mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             bytes.extend_from_slice(&chunk);
+            if bytes.len() > BODY_LEN_MAX {
+                return Err(Error::internal("error from daemon: the answer is too long"));
+            }
         }
         Ok(bytes)
     }
 
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T> {
         decode(&self.bytes().await?)
     }
 
     /// A list, which Go writes as `null` when nobody filled it.
-    pub async fn list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
+    pub(crate) async fn list<T: DeserializeOwned>(self) -> Result<Vec<T>> {
         match self.bytes().await?.trim_ascii() {
             b"null" => Ok(Vec::new()),
             bytes => decode(bytes),
@@ -87,6 +90,9 @@ impl Answer {
         (self.response, self.tasks)
     }
 }
+
+/// A list of a hundred thousand containers is shorter; an answer without an end must not fill the memory.
+const BODY_LEN_MAX: usize = 256 << 20;
 
 fn kind(status: u16) -> Kind {
     match status {

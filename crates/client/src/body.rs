@@ -23,7 +23,7 @@ pub enum Body {
 }
 
 impl Body {
-    pub fn json(value: &impl Serialize) -> Self {
+    pub(crate) fn json(value: &impl Serialize) -> Self {
         Self::Json(serde_json::to_vec(value).expect("the API's types are JSON").into())
     }
 

@@ -195,7 +195,7 @@ fn path(id: &str, verb: &str) -> String {
 }
 
 /// Sends what has no answer worth reading. 304 means that it was so before.
-async fn quiet(request: crate::Request<'_>) -> Result<()> {
+async fn quiet(request: crate::http::Request<'_>) -> Result<()> {
     match request.send().await {
         Err(error) if error.kind() == fault::Kind::Unchanged => Ok(()),
         other => other.map(drop),

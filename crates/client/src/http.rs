@@ -63,23 +63,23 @@ impl Client {
         self.version.borrow().clone()
     }
 
-    pub fn get(&self, path: impl Into<String>) -> Request<'_> {
+    pub(crate) fn get(&self, path: impl Into<String>) -> Request<'_> {
         self.request("GET", path)
     }
 
-    pub fn head(&self, path: impl Into<String>) -> Request<'_> {
+    pub(crate) fn head(&self, path: impl Into<String>) -> Request<'_> {
         self.request("HEAD", path)
     }
 
-    pub fn post(&self, path: impl Into<String>) -> Request<'_> {
+    pub(crate) fn post(&self, path: impl Into<String>) -> Request<'_> {
         self.request("POST", path)
     }
 
-    pub fn put(&self, path: impl Into<String>) -> Request<'_> {
+    pub(crate) fn put(&self, path: impl Into<String>) -> Request<'_> {
         self.request("PUT", path)
     }
 
-    pub fn delete(&self, path: impl Into<String>) -> Request<'_> {
+    pub(crate) fn delete(&self, path: impl Into<String>) -> Request<'_> {
         self.request("DELETE", path)
     }
 
@@ -98,7 +98,7 @@ impl Client {
 
 /// A request in the making.
 #[derive(Debug)]
-pub struct Request<'c> {
+pub(crate) struct Request<'c> {
     client: &'c Client,
     method: &'static str,
     path: String,
@@ -111,25 +111,25 @@ pub struct Request<'c> {
 
 impl Request<'_> {
     #[must_use]
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
     }
 
     /// The parameter is there as `1` or not at all.
     #[must_use]
-    pub fn flag(self, name: &'static str, on: bool) -> Self {
+    pub(crate) fn flag(self, name: &'static str, on: bool) -> Self {
         if on { self.query(name, "1") } else { self }
     }
 
     /// The parameter is left out if its value is empty.
     #[must_use]
-    pub fn text(self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn text(self, name: &'static str, value: &str) -> Self {
         if value.is_empty() { self } else { self.query(name, value) }
     }
 
     #[must_use]
-    pub fn filters(self, filters: &api::filters::Filters) -> Self {
+    pub(crate) fn filters(self, filters: &api::filters::Filters) -> Self {
         if filters.is_empty() { self } else { self.query("filters", filters.to_json()) }
     }
 
@@ -141,13 +141,13 @@ impl Request<'_> {
     }
 
     #[must_use]
-    pub fn body(mut self, body: Body) -> Self {
+    pub(crate) fn body(mut self, body: Body) -> Self {
         self.body = body;
         self
     }
 
     /// Sends the request; an answer with a failing status is an error.
-    pub async fn send(self) -> Result<Answer> {
+    pub(crate) async fn send(self) -> Result<Answer> {
         let again = self.again();
         let error = match self.exchange().await?.checked().await {
             Ok(answer) => return Ok(answer),
@@ -170,7 +170,7 @@ impl Request<'_> {
     }
 
     /// Sends the request and takes the connection over as a raw stream of bytes.
-    pub async fn hijack(mut self) -> Result<Hijacked> {
+    pub(crate) async fn hijack(mut self) -> Result<Hijacked> {
         self.upgrade = true;
         Hijacked::from_answer(self.send().await?).await
     }

@@ -24,6 +24,6 @@ pub use answer::Answer;
 pub use body::{Body, ChunkReader, chunks};
 pub use endpoint::Endpoint;
 pub use hijack::Hijacked;
-pub use http::{Client, Request};
+pub use http::Client;
 pub use lines::Lines;
 pub use stdcopy::Demux;

@@ -2,14 +2,10 @@
 
 use api::events::Message;
 use api::filters::Filters;
-use api::system::{Check, DiskUsage, Version};
+use api::system::{BuildPruned, Check, DiskUsage, Version};
 use fault::Result;
 
 use crate::{Client, Lines};
-
-pub async fn ping(client: &Client) -> Result<()> {
-    client.get("/_ping").send().await.map(drop)
-}
 
 pub async fn version(client: &Client) -> Result<Version> {
     client.get("/version").send().await?.json().await
@@ -33,4 +29,9 @@ pub async fn disk_usage(client: &Client) -> Result<DiskUsage> {
 /// Has the daemon verify its whole store, which takes as long as reading it. Only our own daemon can.
 pub async fn check(client: &Client, repair: bool) -> Result<Check> {
     client.get("/system/check").flag("repair", repair).send().await?.json().await
+}
+
+/// Empties a builder's cache: all of it, or what is not used.
+pub async fn build_prune(client: &Client, all: bool, filters: &Filters) -> Result<BuildPruned> {
+    client.post("/build/prune").flag("all", all).filters(filters).send().await?.json().await
 }

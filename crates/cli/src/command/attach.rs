@@ -63,15 +63,12 @@ async fn attach(cli: &Cli, matches: &Matches, client: &Client, container: &Inspe
     let connection = client::container::attach(client, id, &streams.request()).await?;
     // It may have ended between the first look and the attach.
     check_state(&client::container::inspect(client, id).await?)?;
-    let joined = stream::join(connection, streams);
-    let ending = match tty && terminal::output_is_terminal() {
-        true => {
-            redraw(client, id).await;
-            beside(joined, stream::follow_size(client, Resized::Container(id))).await?
-        }
-        false => joined.await?,
-    };
-    match ending {
+    let has_size = tty && terminal::output_is_terminal();
+    if has_size {
+        redraw(client, id).await;
+    }
+    let sized = has_size.then_some((client, Resized::Container(id)));
+    match stream::join(connection, streams, sized).await? {
         Ending::Detached => Err(Exit::failure(ESCAPED)),
         Ending::Closed => Ok(()),
     }

@@ -9,7 +9,7 @@ use crate::cli::Cli;
 use crate::create::{check_environment, collect_environment};
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
-use crate::stream::{self, ESCAPED, Ending, Resized, Streams, beside};
+use crate::stream::{self, ESCAPED, Ending, Resized, Streams};
 use crate::terminal;
 
 pub(crate) const COMMAND: Command = Command::new(
@@ -78,12 +78,8 @@ async fn attached(client: &Client, id: &str, exec: &Create, start: &Start) -> Ou
         tty: exec.tty,
         detach_keys: exec.detach_keys.clone(),
     };
-    let joined = stream::join(connection, streams);
-    let ending = match exec.tty && terminal::input_is_terminal() {
-        true => beside(joined, stream::follow_size(client, Resized::Exec(id))).await?,
-        false => joined.await?,
-    };
-    if ending == Ending::Detached {
+    let sized = (exec.tty && terminal::input_is_terminal()).then_some((client, Resized::Exec(id)));
+    if stream::join(connection, streams, sized).await? == Ending::Detached {
         return Err(Exit::failure(ESCAPED));
     }
     match client::exec::inspect(client, id).await {

@@ -1,4 +1,4 @@
-//! The same step for many names: side by side, told in the order in which they were given.
+//! The same step for many names: side by side or one after the other, told in the order in which they were given.
 
 use fault::{Error, Result};
 use futures_util::{StreamExt, stream};
@@ -33,6 +33,18 @@ where
         match result {
             Ok(()) => terminal::line(name)?,
             Err(error) if mild(&error) => terminal::warn(format_args!("{error}")),
+            Err(error) => errors.push(error),
+        }
+    }
+    Exit::join(errors)
+}
+
+/// One after the other, as their order may matter; each step says what to print.
+pub(super) async fn in_order(names: &[String], step: impl AsyncFn(&String) -> Result<String>) -> Outcome {
+    let mut errors = Vec::new();
+    for name in names {
+        match step(name).await {
+            Ok(text) => terminal::line(text)?,
             Err(error) => errors.push(error),
         }
     }

@@ -1,10 +1,9 @@
 //! `kogge restart`.
 
-use super::{Args, Command, stop};
+use super::{Args, Command, many, stop};
 use crate::cli::Cli;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use crate::flags::Matches;
-use crate::terminal;
 
 pub(crate) const COMMAND: Command = Command::new(
     "Restart one or more containers",
@@ -15,16 +14,11 @@ pub(crate) const COMMAND: Command = Command::new(
 .also("kogge container restart, kogge restart")
 .flags(&[stop::FLAGS]);
 
-/// One after the other, as their order may matter.
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let timeout = stop::timeout(&matches)?;
     let (client, signal) = (cli.client()?, matches.text("signal"));
-    let mut errors = Vec::new();
-    for name in &matches.args {
-        match client::container::restart(client, name, timeout, signal).await {
-            Ok(()) => terminal::line(name)?,
-            Err(error) => errors.push(error),
-        }
-    }
-    Exit::join(errors)
+    let restart = async |name: &String| {
+        client::container::restart(client, name, timeout, signal).await.map(|()| name.clone())
+    };
+    many::in_order(&matches.args, restart).await
 }

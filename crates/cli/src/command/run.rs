@@ -86,10 +86,7 @@ impl Started<'_> {
 
     async fn attached(&self, cli: &Cli, matches: &Matches) -> Outcome {
         let (config, removes) = (&self.container.config, self.container.host_config.auto_remove);
-        let detach_keys = match matches.text("detach-keys") {
-            "" => cli.config().detach_keys.clone(),
-            keys => keys.to_owned(),
-        };
+        let detach_keys = super::detach_keys(cli, matches);
         let attach = Attach {
             stdin: config.attach_stdin,
             stdout: config.attach_stdout,
@@ -112,12 +109,9 @@ impl Started<'_> {
             tty: config.tty,
             detach_keys,
         };
-        let joined = stream::join(connection, streams);
-        let ending = match config.tty && terminal::output_is_terminal() {
-            true => beside(joined, stream::follow_size(self.client, Resized::Container(self.id))).await?,
-            false => joined.await?,
-        };
-        match ending {
+        let has_size = config.tty && terminal::output_is_terminal();
+        let sized = has_size.then_some((self.client, Resized::Container(self.id)));
+        match stream::join(connection, streams, sized).await? {
             Ending::Detached => Ok(()),
             Ending::Closed => exit_code(waiting).await,
         }

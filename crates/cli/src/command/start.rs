@@ -87,12 +87,8 @@ async fn start(cli: &Cli, matches: &Matches, client: &Client, container: &Inspec
         }
         return Err(error.into());
     }
-    let joined = stream::join(connection, streams);
-    let ending = match tty && terminal::output_is_terminal() {
-        true => beside(joined, stream::follow_size(client, Resized::Container(id))).await?,
-        false => joined.await?,
-    };
-    match ending {
+    let sized = (tty && terminal::output_is_terminal()).then_some((client, Resized::Container(id)));
+    match stream::join(connection, streams, sized).await? {
         Ending::Detached => Ok(()),
         Ending::Closed => exit_code(waiting).await,
     }

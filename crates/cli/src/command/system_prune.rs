@@ -1,5 +1,8 @@
 //! `kogge system prune`: all the prunes, one after the other.
 
+use api::filters::Filters;
+use client::Client;
+
 use super::pruned::{self, Pruned};
 use super::{Args, Command, image_prune, network, prune, volume};
 use crate::cli::Cli;
@@ -27,13 +30,20 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     if volumes {
         done.push(volume::prune(client, &filters).await?);
     }
-    done.push(image_prune::prune(client, all, filters).await?);
+    done.push(image_prune::prune(client, all, filters.clone()).await?);
+    done.push(prune_cache(client, all, &filters).await?);
     let bytes = done.iter().map(|pruned| pruned.bytes).sum();
     done.iter().try_for_each(Pruned::show)?;
     Pruned::new("", &[], bytes).show_with_space()
 }
 
-fn question(all: bool, volumes: bool, filters: &api::filters::Filters) -> String {
+async fn prune_cache(client: &Client, all: bool, filters: &Filters) -> Outcome<Pruned> {
+    let pruned = client::system::build_prune(client, all, filters).await?;
+    let ids = pruned.caches_deleted.unwrap_or_default();
+    Ok(Pruned::new("Deleted build cache objects:", &ids, pruned.space_reclaimed))
+}
+
+fn question(all: bool, volumes: bool, filters: &Filters) -> String {
     let mut text = "WARNING! This will remove:\n  - all stopped containers\n  \
                     - all networks not used by at least one container\n"
         .to_owned();

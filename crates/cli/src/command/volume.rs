@@ -5,7 +5,7 @@ use api::volume::{Create, Volume};
 use client::Client;
 
 use super::pruned::{self, Pruned};
-use super::{Args, Command};
+use super::{Args, Command, many};
 use crate::cli::Cli;
 use crate::create::{check_label, label_pairs};
 use crate::exit::{Exit, Outcome};
@@ -125,14 +125,10 @@ pub(super) fn row(volume: &Volume) -> Row {
 
 async fn remove(cli: &Cli, matches: Matches) -> Outcome {
     let client = cli.client()?;
-    let mut errors = Vec::new();
-    for name in &matches.args {
-        match client::volume::remove(client, name, matches.is_on("force")).await {
-            Ok(()) => terminal::line(name)?,
-            Err(error) => errors.push(error),
-        }
-    }
-    Exit::join(errors)
+    let remove = async |name: &String| {
+        client::volume::remove(client, name, matches.is_on("force")).await.map(|()| name.clone())
+    };
+    many::in_order(&matches.args, remove).await
 }
 
 async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {

@@ -2,11 +2,10 @@
 
 use api::container::WaitCondition;
 
-use super::{Args, Command};
+use super::{Args, Command, many};
 use crate::cli::Cli;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use crate::flags::Matches;
-use crate::terminal;
 
 pub(crate) const COMMAND: Command = Command::new(
     "Block until one or more containers stop, then print their exit codes",
@@ -18,14 +17,9 @@ pub(crate) const COMMAND: Command = Command::new(
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let client = cli.client()?;
-    let mut errors = Vec::new();
-    for name in &matches.args {
-        let waited =
-            async { client::container::wait(client, name, WaitCondition::NotRunning).await?.answer().await };
-        match waited.await {
-            Ok(answer) => terminal::line(answer.status_code.to_string())?,
-            Err(error) => errors.push(error),
-        }
-    }
-    Exit::join(errors)
+    let wait = async |name: &String| {
+        let waiting = client::container::wait(client, name, WaitCondition::NotRunning).await?;
+        Ok(waiting.answer().await?.status_code.to_string())
+    };
+    many::in_order(&matches.args, wait).await
 }

@@ -79,7 +79,7 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("POST", ["networks", "create"]) => created(r#"{"Id":"n1","Warning":""}"#),
         ("POST", ["networks", _, "connect" | "disconnect"]) => Answer::Empty(200),
         ("POST", ["networks", "prune"]) => json(r#"{"NetworksDeleted":["mine"]}"#),
-        ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":null,"SpaceReclaimed":0}"#),
+        ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":["k1","k2"],"SpaceReclaimed":17}"#),
         ("GET", ["networks", _]) => json(NETWORK),
         ("GET", ["system", "check"]) if request.query.contains_key("repair") => {
             fail(501, "not supported: repairing the store")

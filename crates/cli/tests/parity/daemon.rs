@@ -65,7 +65,6 @@ impl Daemon {
         });
         requests.retain(|request| !request.path.starts_with("/networks/") || request.method != "GET");
         requests.retain(|request| !request.path.starts_with("/exec/") || request.method != "GET");
-        requests.retain(|request| request.path != "/build/prune");
         requests.sort_by_key(|request| (request.path.clone(), request.method.clone()));
         requests
     }

@@ -462,6 +462,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "image prune -f",
     "image prune -af",
     "system prune -f --volumes",
+    "system prune -af --filter label=x --filter until=24h",
     "cp /proc/version web:/dir",
     "cp -a /proc/version web:/file",
     "cp -L /proc/self/exe web:/dir/",

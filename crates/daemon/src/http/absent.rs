@@ -37,7 +37,7 @@ pub(crate) async fn no_plugin(request: Request) -> Result<Answer> {
 /// There is none as long as nothing is built here, and `docker system prune` asks for it.
 pub(crate) async fn no_build_cache(request: Request) -> Result<Answer> {
     request.query.filters()?;
-    request.ok(&serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 }))
+    request.ok(&api::system::BuildPruned::default())
 }
 
 fn fail(error: Error) -> Pending {
