@@ -135,7 +135,7 @@ impl Request<'_> {
 
     /// Who asks a registry; nobody is told as well, as some daemons insist on the header.
     #[must_use]
-    pub fn auth(mut self, auth: &AuthConfig) -> Self {
+    pub(crate) fn auth(mut self, auth: &AuthConfig) -> Self {
         self.auth = Some(auth.to_header());
         self
     }

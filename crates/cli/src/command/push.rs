@@ -54,9 +54,8 @@ fn platform(text: &str) -> Outcome<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let platform = Platform::parse(text).map_err(|error| {
+    let platform = Platform::parse(text).inspect_err(|_| {
         terminal::write_error(format!("Invalid platform {text}").as_bytes()).ok();
-        error
     })?;
     Ok(serde_json::to_string(&platform).expect("a platform is JSON"))
 }
