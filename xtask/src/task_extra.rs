@@ -3,6 +3,7 @@
 //! Each part runs Kogge beside or beneath its peer. A part without its peer is named as lacking; the run fails if a part
 //! failed, or if none ran.
 
+mod conformance;
 mod dockerd;
 mod podman;
 mod runtimes;
@@ -46,6 +47,12 @@ const PARTS: &[Part] = &[
         about: "states and exit codes of kogge-runtime's command line are runc's",
         variable: "KOGGE_PEER_RUNC",
         run: runtimes::against_runc,
+    },
+    Part {
+        name: "conformance",
+        about: "the suite of the distribution specification, built, against our registry",
+        variable: "KOGGE_PEER_CONFORMANCE",
+        run: conformance::run,
     },
 ];
 

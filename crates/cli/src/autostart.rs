@@ -46,7 +46,7 @@ fn answers(socket: impl AsRef<Path>) -> bool {
 }
 
 /// `kogged` beside our own binary, or on PATH.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     own.into_iter()

@@ -33,6 +33,7 @@ mod pruned;
 mod ps;
 mod pull;
 mod push;
+mod registry;
 mod rename;
 mod restart;
 mod rm;

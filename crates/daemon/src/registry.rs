@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fault::{Call, Error, Result};
+use fault::{Call, Doing, Error, Kind, Result};
 use lexopt::{Arg, ValueExt};
-use registry::server::{Config, Quota, Server};
+use registry::server::{Collected, Config, Quota, Server, TokenAccess, ask_to_collect};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -14,30 +14,59 @@ use tracing::level_filters::LevelFilter;
 use crate::log;
 use crate::settings::LogFormat;
 
+mod file;
+
 /// What the user asked for.
 #[derive(Debug)]
 enum Wish {
     Serve { config: Box<Config>, listen: String, level: LevelFilter },
     Collect(Box<Config>),
+    Unsupported(&'static str),
     Help,
 }
 
 /// The words behind `kogged registry`; what is to be printed, if anything.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Option<String>> {
+    let words = with_file(words.into_iter().collect())?;
     match read(words).map_err(|error| Error::invalid(format!("{error}\nSee 'kogged registry --help'.")))? {
         Wish::Help => Ok(Some(HELP.to_owned())),
+        Wish::Unsupported(what) => Err(Error::unsupported(what)),
         Wish::Collect(config) => {
-            let grace = config.grace;
-            let collected = Server::open(*config)?.collect(grace)?;
-            let (blobs, uploads, bytes) = (collected.blobs, collected.uploads, collected.bytes);
+            let Collected { blobs, uploads, bytes } = collect(&config)?;
             Ok(Some(format!("removed {blobs} blobs ({bytes} bytes) and {uploads} uploads")))
         }
         Wish::Serve { config, listen, level } => {
             log::open(level, LogFormat::Text);
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.call(|| "start the runtime")?.block_on(serve(*config, &listen)).map(|()| None)
+            runtime()?.block_on(serve(*config, &listen)).map(|()| None)
         }
     }
+}
+
+/// The words of the file that `--config` names stand in front, so that those on the command line win.
+fn with_file(mut words: Vec<OsString>) -> Result<Vec<OsString>> {
+    let Some(index) = words.iter().position(|word| word == "--config") else { return Ok(words) };
+    if index + 1 >= words.len() {
+        return Err(Error::invalid("--config needs the name of a file\nSee 'kogged registry --help'."));
+    }
+    let path = PathBuf::from(words.remove(index + 1));
+    words.remove(index);
+    let mut all = file::words(&path).doing(|| format!("reading the configuration {}", path.display()))?;
+    all.append(&mut words);
+    Ok(all)
+}
+
+/// By the process that serves the folder, or here if none does.
+fn collect(config: &Config) -> Result<Collected> {
+    let opened = Server::open(Config { htpasswd: None, tokens: None, tls: None, ..config.clone() });
+    match opened {
+        Err(error) if error.kind() == Kind::Unavailable => ask_to_collect(&config.root, config.grace),
+        opened => opened?.collect(config.grace),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.max_blocking_threads(BLOCKING_MAX).enable_all().build().call(|| "start the runtime")
 }
 
 async fn serve(config: Config, listen: &str) -> Result<()> {
@@ -45,6 +74,10 @@ async fn serve(config: Config, listen: &str) -> Result<()> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let listener = TcpListener::bind(listen).await.call(|| format!("listen on {listen}"))?;
     let address = listener.local_addr().call(|| "getsockname")?;
+    let is_open = config.htpasswd.is_none() && config.tokens.is_none();
+    if is_open && !address.ip().is_loopback() && !config.read_only {
+        tracing::warn!(%address, "everybody who reaches this address may push and delete");
+    }
     let server = Server::open(config)?;
     let mut terminated = signal(SignalKind::terminate()).call(|| "watch SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).call(|| "watch SIGINT")?;
@@ -62,6 +95,7 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
     let mut config = Config::new(ROOT);
     let (mut listen, mut level) = (LISTEN.to_owned(), LevelFilter::INFO);
     let (mut certificate, mut key): (Option<PathBuf>, Option<PathBuf>) = (None, None);
+    let mut tokens = TokenAccess::default();
     let mut verb = None;
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next()? {
@@ -72,6 +106,17 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
             Arg::Long("root") => config.root = parser.value()?.into(),
             Arg::Long("htpasswd") => config.htpasswd = Some(parser.value()?.into()),
             Arg::Long("realm") => config.realm = parser.value()?.string()?,
+            Arg::Long("token-realm") => tokens.realm = parser.value()?.string()?,
+            Arg::Long("token-service") => tokens.service = parser.value()?.string()?,
+            Arg::Long("token-issuer") => tokens.issuer = parser.value()?.string()?,
+            Arg::Long("token-certs") => tokens.certificates.push(parser.value()?.into()),
+            Arg::Long("token-jwks") => tokens.jwks.push(parser.value()?.into()),
+            Arg::Long("notify") => config.notify.push(parser.value()?.string()?),
+            Arg::Long("access-log") => config.access_log = switch(&mut parser)?,
+            Arg::Long("proxy") => {
+                parser.value()?;
+                return Ok(Wish::Unsupported("a registry that passes on what another one has"));
+            }
             Arg::Long("tls-cert") => certificate = Some(parser.value()?.into()),
             Arg::Long("tls-key") => key = Some(parser.value()?.into()),
             Arg::Long("read-only") => config.read_only = switch(&mut parser)?,
@@ -88,12 +133,31 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
         (None, None) => None,
         _ => return Err("--tls-cert and --tls-key belong together".into()),
     };
+    config.tokens = checked(tokens)?;
+    if config.tokens.is_some() && config.htpasswd.is_some() {
+        return Err("--htpasswd and --token-… exclude each other".into());
+    }
     match verb.as_deref() {
         Some("serve") => Ok(Wish::Serve { config: Box::new(config), listen, level }),
         Some("gc") => Ok(Wish::Collect(Box::new(config))),
         Some(other) => Err(format!("unknown command: {other}").into()),
         None => Ok(Wish::Help),
     }
+}
+
+/// `None` if nothing was said about tokens; all of it has to be said otherwise.
+fn checked(tokens: TokenAccess) -> Result<Option<TokenAccess>, String> {
+    if tokens == TokenAccess::default() {
+        return Ok(None);
+    }
+    let has_keys = !tokens.certificates.is_empty() || !tokens.jwks.is_empty();
+    if tokens.realm.is_empty() || tokens.service.is_empty() || tokens.issuer.is_empty() || !has_keys {
+        return Err(
+            "tokens need --token-realm, --token-service, --token-issuer, and --token-certs or --token-jwks"
+                .into(),
+        );
+    }
+    Ok(Some(tokens))
 }
 
 /// `--flag`, `--flag=true`, `--flag=false`.
@@ -136,6 +200,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const LISTEN: &str = "127.0.0.1:5000";
+/// Each may wait for the disk, and has a stack.
+const BLOCKING_MAX: usize = 64;
 const ROOT: &str = "/var/lib/kogge/registry";
 const HELP: &str = "Usage:  kogged registry COMMAND [OPTIONS]
 
@@ -143,13 +209,18 @@ A registry of images
 
 Commands:
   serve   Serve a folder
-  gc      Remove what no manifest stands on, while no process serves the folder
+  gc      Remove what no manifest stands on, also while the folder is served
 
 Options:
       --listen ADDRESS        Address and port (default 127.0.0.1:5000)
       --root DIR              The folder (default /var/lib/kogge/registry)
       --htpasswd FILE         Ask for users of this file; its hashes are bcrypt's
       --realm TEXT            What the question for a password calls itself
+      --token-realm URL       Ask for tokens, to be had there
+      --token-service NAME    What tokens call this registry
+      --token-issuer NAME     Who issues them
+      --token-certs FILE      Certificates or public keys in PEM form that tokens are believed by; repeatable
+      --token-jwks FILE       The same as a set of keys in JSON; repeatable
       --tls-cert FILE         Certificate chain in PEM form; needs --tls-key
       --tls-key FILE          Private key in PEM form
       --read-only             Refuse to push and delete
@@ -157,7 +228,10 @@ Options:
       --quota PREFIX=SIZE     Bound what repositories under a prefix hold; repeatable
       --grace DURATION        Keep what is linked to no manifest for so long (default 1h)
       --gc-interval DURATION  How often unused blobs are removed; 0 for never (default 24h)
-  -D, --debug                 Log every request
+      --notify URL            Tell an address of pushes, pulls, mounts and deletions; repeatable
+      --access-log            Log every request
+      --config FILE           Further options as a JSON object; lists for what is repeatable
+  -D, --debug                 Log decisions, too
   -h, --help                  Print usage";
 
 #[cfg(test)]
@@ -185,6 +259,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_built_says_so() {
+        assert!(matches!(wish("serve --proxy https://x"), Ok(Wish::Unsupported(_))));
+        let error = run(["serve", "--proxy", "https://x"].map(OsString::from)).unwrap_err();
+        assert!(error.to_string().starts_with("not supported: "), "{error}");
+    }
+
+    #[test]
+    fn a_file_stands_in_for_flags_and_flags_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.json");
+        std::fs::write(&path, r#"{"realm": "file", "read-only": true, "quota": ["a=1k", "b=2k"]}"#).unwrap();
+        let words = ["serve", "--config", path.to_str().unwrap(), "--realm", "flag"].map(OsString::from);
+        let Ok(Wish::Serve { config, .. }) = read(with_file(words.to_vec()).unwrap()) else {
+            panic!("it serves")
+        };
+        assert_eq!((config.realm.as_str(), config.read_only, config.quotas.len()), ("flag", true, 2));
+        assert!(with_file(vec!["--config".into()]).is_err());
+    }
+
+    #[test]
     fn wrong_words_are_named() {
         for (line, words) in [
             ("sing", "unknown command: sing"),
@@ -192,6 +286,11 @@ mod tests {
             ("serve --quota 5", "PREFIX=SIZE"),
             ("serve --grace soon", "soon is no duration"),
             ("serve --nonsense", "--nonsense"),
+            ("serve --token-realm http://x", "tokens need --token-realm"),
+            (
+                "serve --htpasswd x --token-realm r --token-service s --token-issuer i --token-jwks j",
+                "exclude each other",
+            ),
         ] {
             let error = wish(line).unwrap_err();
             assert!(error.contains(words), "{line}: {error}");

@@ -9,22 +9,25 @@
 //! <root>/registry.redb               repositories, manifests, tags, links of blobs (catalog.rs)
 //! <root>/blobs/<algorithm>/<hex>     blobs and manifests, as in an OCI image layout
 //! <root>/uploads/<id>                what clients are sending
+//! <root>/control.sock                the operator's way in
 //! ```
 //!
-//! `http` answers requests by the table of `route`; `blobs`, `uploads`, `manifests` and `collect` are the verbs over
-//! `storage`, which blocks and is called from the pool.
+//! `http` answers requests by the table of `route` to whom `access` admits; `blob`, `upload`, `manifest`, `listing`,
+//! `referrer` and `collect` are the verbs over `storage`, which blocks and is called from the pool.
 
 mod access;
 mod blob;
 mod catalog;
 mod collect;
 mod config;
+mod control;
+mod events;
 mod failure;
-mod htpasswd;
 mod http;
 mod listing;
 mod manifest;
 mod metrics;
+mod promise;
 mod range;
 mod referrer;
 mod route;
@@ -34,5 +37,34 @@ mod tls;
 mod upload;
 
 pub use collect::Collected;
-pub use config::{Config, Quota};
+pub use config::{Config, Quota, TokenAccess};
+pub use control::ask_to_collect;
 pub use http::Server;
+
+/// Readers of foreign bytes, for `fuzz/`.
+pub mod foreign {
+    /// A path and its method, a range of a reader, a chunk's range, a token: understood or refused.
+    pub fn read(text: &str, size: u64) {
+        if let Ok(route) = super::route::Route::of(text) {
+            drop(super::access::Need::of(&route, &hyper::Method::GET));
+        }
+        if let super::range::Wanted::Part(part) = super::range::wanted(Some(text), size) {
+            assert!(part.start < part.end && part.end <= size, "{part:?} of {size}");
+        }
+        if let Some((first, length)) = super::range::chunk(text) {
+            assert!(length > 0 && first.checked_add(length - 1).is_some(), "{first}, {length}");
+        }
+        drop(super::access::jwt::Parts::of(text));
+        drop(super::http::query(text));
+    }
+
+    /// The name of an upload, which becomes that of a file.
+    pub fn is_upload_id(text: &str) -> bool {
+        super::route::is_upload_id(text)
+    }
+
+    /// A manifest as it is sent.
+    pub fn manifest(media_type: &str, bytes: &[u8]) {
+        drop(super::manifest::record(media_type, bytes));
+    }
+}

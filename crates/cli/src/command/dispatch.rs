@@ -3,7 +3,7 @@
 use fault::Error;
 
 use super::tree::{GLOBAL, GROUPS, Group, LATER, LATER_IN_GROUPS, PLAIN};
-use super::{Args, Command, version};
+use super::{Args, Command, registry, version};
 use crate::PROGRAM;
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
@@ -12,6 +12,12 @@ use crate::terminal;
 
 /// Runs what the words ask for.
 pub(crate) fn dispatch(words: &[String]) -> Outcome {
+    // Ours alone, with flags that are another program's.
+    if let [first, rest @ ..] = words
+        && first == "registry"
+    {
+        return registry::run(rest);
+    }
     let global = flags::parse(&[GLOBAL], false, words).map_err(|message| misuse(&message, USAGE, PROGRAM))?;
     for remark in &global.remarks {
         terminal::warn(format_args!("{remark}"));

@@ -15,7 +15,7 @@ impl Storage {
     pub(crate) fn blob_size(&self, name: &str, digest: &Digest) -> Outcome<u64> {
         let view = self.catalog.view()?;
         if let Some(link) = view.link(name, digest)? {
-            self.promise(digest);
+            self.promises.give(digest);
             return Ok(link.size);
         }
         let record = view.manifest(name, digest)?.ok_or_else(|| Failure::blob_unknown(digest))?;
@@ -32,18 +32,19 @@ impl Storage {
         }
     }
 
-    /// Gives a repository a blob that another one has, or that lies here at all if none is named; `false` if there is
-    /// none. Only for who may read all repositories.
-    pub(crate) fn blob_mount(&self, name: &str, digest: &Digest, from: Option<&str>) -> Outcome<bool> {
+    /// Gives a repository a blob that another one has, or that lies here at all if none is named; its size, or `None` if
+    /// there is none.
+    pub(crate) fn blob_mount(&self, name: &str, digest: &Digest, from: Option<&str>) -> Outcome<Option<u64>> {
         if self.size_elsewhere(&self.catalog.view()?, digest, from)?.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
-        // Asked again behind the writer's lock, where no collection comes between.
+        self.promises.give(digest);
+        // Asked again behind the promise and the writer's lock, where no collection comes between.
         self.catalog.change(|change| {
-            let Some(size) = self.size_elsewhere(&change.before, digest, from)? else { return Ok(false) };
-            self.check_quotas(change, name, size)?;
+            let Some(size) = self.size_elsewhere(&change.before, digest, from)? else { return Ok(None) };
+            self.check_room(&change.before, name, digest, size)?;
             change.link(name, digest, Link { size, since: now() })?;
-            Ok(true)
+            Ok(Some(size))
         })
     }
 

@@ -1,13 +1,19 @@
 //! What the registry knows beside bytes: a redb file. Nobody outside sees redb.
 //!
-//! One writer at a time. A change sees the state before it in [`Change::before`] and is on disk when it returns.
+//! One writer at a time. A change sees the state before it in [`Change::before`] and is on disk when it returns. After a
+//! write that failed (a full disk, mostly) redb refuses everything: the file is then opened anew before the next use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use fault::{Error, Result};
+use fault::{Error, Kind, Result};
 use oci::{Descriptor, Digest};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 use sys::fs;
 
@@ -16,8 +22,14 @@ use crate::server::failure::Outcome;
 #[derive(Debug)]
 pub(crate) struct Catalog {
     path: PathBuf,
-    database: Database,
+    /// Empty only when opening it anew failed.
+    database: RwLock<Option<Database>>,
+    /// A write failed, and nothing but opening the file anew helps.
+    failed: AtomicBool,
 }
+
+/// Keeps the file open while it is used.
+type Open<'c> = RwLockReadGuard<'c, Option<Database>>;
 
 /// A blob that a repository has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,55 +68,92 @@ impl Record {
 
 impl Catalog {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create(path).map_err(|error| failed(path, error))?;
-        let catalog = Self { path: path.into(), database };
-        catalog.make_tables()?;
-        Ok(catalog)
+        let database = open(path)?;
+        make_tables(path, &database)?;
+        Ok(Self { path: path.into(), database: RwLock::new(Some(database)), failed: AtomicBool::new(false) })
     }
 
-    fn make_tables(&self) -> Result<()> {
-        let version = self.done(|| {
-            let transaction = self.database.begin_write()?;
-            transaction.open_table(REPOSITORIES)?;
-            transaction.open_table(LINKS)?;
-            transaction.open_table(MANIFESTS)?;
-            transaction.open_table(TAGS)?;
-            transaction.open_table(REFERRERS)?;
-            let version = transaction.open_table(META)?.get("version")?.map(|row| row.value());
-            if version.is_none() {
-                transaction.open_table(META)?.insert("version", VERSION)?;
-            }
-            transaction.commit()?;
-            Ok(version.unwrap_or(VERSION))
-        })?;
-        if version == VERSION {
-            return Ok(());
-        }
-        let path = self.path.display();
-        Err(Error::unsupported(format!("{path} has version {version}, this program knows {VERSION}")))
-    }
-
-    /// The state as it is now.
+    /// The state as it is now. Not to be asked for by whoever holds another one or makes a change.
     pub(crate) fn view(&self) -> Result<View<'_>> {
-        let transaction = self.done(|| Ok(self.database.begin_read()?))?;
-        Ok(View { catalog: self, transaction })
+        let open = self.opened()?;
+        let transaction = self.done(|| Ok(whole(&open)?.begin_read()?))?;
+        Ok(View { catalog: self, transaction, _open: Some(open) })
     }
 
     /// Makes a change durably; with an error, none.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&Change<'_>) -> Outcome<T>) -> Outcome<T> {
-        let transaction = self.done(|| Ok(self.database.begin_write()?))?;
+        let open = self.opened()?;
+        let transaction = self.done(|| Ok(whole(&open)?.begin_write()?))?;
         // Begun behind the writer's lock, so nothing comes between what it sees and what we write.
-        let change_of = Change { before: self.view()?, transaction };
+        let before = self.done(|| Ok(whole(&open)?.begin_read()?))?;
+        let change_of =
+            Change { before: View { catalog: self, transaction: before, _open: None }, transaction };
         let value = change(&change_of)?;
         sys::crash::point("registry.catalog.write");
         self.done(|| Ok(change_of.transaction.commit()?))?;
+        sys::crash::point("registry.catalog.written");
         Ok(value)
     }
 
+    fn opened(&self) -> Result<Open<'_>> {
+        if self.failed.load(Ordering::Acquire) {
+            self.reopen()?;
+        }
+        Ok(self.database.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until nobody uses the file.
+    fn reopen(&self) -> Result<()> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if self.failed.load(Ordering::Acquire) {
+            *database = None;
+            *database = Some(open(&self.path)?);
+            self.failed.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
     fn done<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
-        work().map_err(|error| failed(&self.path, error))
+        work().map_err(|error| {
+            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_)) {
+                self.failed.store(true, Ordering::Release);
+            }
+            failed(&self.path, error)
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<Database> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder.create(path).map_err(|error| failed(path, error))
+}
+
+fn whole<'o>(open: &'o Open<'_>) -> Result<&'o Database, redb::Error> {
+    open.as_ref().ok_or(redb::Error::PreviousIo)
+}
+
+fn make_tables(path: &Path, database: &Database) -> Result<()> {
+    let made = || -> Result<u64, redb::Error> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(REPOSITORIES)?;
+        transaction.open_table(LINKS)?;
+        transaction.open_table(MANIFESTS)?;
+        transaction.open_table(TAGS)?;
+        transaction.open_table(REFERRERS)?;
+        let version = transaction.open_table(META)?.get("version")?.map(|row| row.value());
+        if version.is_none() {
+            transaction.open_table(META)?.insert("version", VERSION)?;
+        }
+        transaction.commit()?;
+        Ok(version.unwrap_or(VERSION))
+    };
+    match made().map_err(|error| failed(path, error))? {
+        VERSION => Ok(()),
+        version => Err(Error::unsupported(format!(
+            "{} has version {version}, this program knows {VERSION}",
+            path.display()
+        ))),
     }
 }
 
@@ -112,6 +161,8 @@ impl Catalog {
 pub(crate) struct View<'c> {
     catalog: &'c Catalog,
     transaction: ReadTransaction,
+    // Last, so that the transaction ends before somebody opens the file anew.
+    _open: Option<Open<'c>>,
 }
 
 impl View<'_> {
@@ -179,6 +230,14 @@ impl View<'_> {
         })
     }
 
+    /// Blobs and manifests of all repositories.
+    pub(crate) fn counts(&self) -> Result<(u64, u64)> {
+        self.catalog.done(|| {
+            let links = self.transaction.open_table(LINKS)?.len()?;
+            Ok((links, self.transaction.open_table(MANIFESTS)?.len()?))
+        })
+    }
+
     /// Those that refer to a manifest, which itself need not be there.
     pub(crate) fn referrers(&self, name: &str, subject: &Digest) -> Result<Vec<Digest>> {
         self.catalog.done(|| {
@@ -194,6 +253,25 @@ impl View<'_> {
             }
             Ok(found)
         })
+    }
+
+    /// Whether a repository has neither a blob nor a manifest.
+    pub(crate) fn is_empty(&self, name: &str) -> Result<bool> {
+        self.catalog.done(|| {
+            let holds = |first: Option<String>| first.is_some_and(|first| first == name);
+            let links = self.transaction.open_table(LINKS)?;
+            let link =
+                links.range((name, "")..)?.next().transpose()?.map(|(key, _)| key.value().0.to_owned());
+            let manifests = self.transaction.open_table(MANIFESTS)?;
+            let manifest =
+                manifests.range((name, "")..)?.next().transpose()?.map(|(key, _)| key.value().0.to_owned());
+            Ok(!holds(link) && !holds(manifest))
+        })
+    }
+
+    pub(crate) fn empty_repositories(&self) -> Result<Vec<String>> {
+        let names = self.sizes()?.into_iter().map(|(name, _)| name);
+        names.filter_map(|name| self.is_empty(&name).map(|empty| empty.then_some(name)).transpose()).collect()
     }
 
     /// All blobs of all repositories.
@@ -339,7 +417,15 @@ fn parsed(text: &str) -> Result<Digest, redb::Error> {
 
 fn failed(path: &Path, error: impl Into<redb::Error>) -> Error {
     match error.into() {
-        redb::Error::Io(error) => Error::io(format!("registry database {}", path.display()), error),
+        redb::Error::Io(error) => {
+            // What redb says when the file could not grow.
+            let full = error.kind() == std::io::ErrorKind::WriteZero;
+            let error = Error::io(format!("registry database {}", path.display()), error);
+            if full { error.with_kind(Kind::Unavailable) } else { error }
+        }
+        redb::Error::PreviousIo => {
+            Error::unavailable(format!("registry database {} is being opened anew", path.display()))
+        }
         redb::Error::DatabaseAlreadyOpen => {
             Error::unavailable(format!("another process has {} open", path.display()))
         }

@@ -1,7 +1,12 @@
 //! Garbage collection while clients push: blobs that no manifest stands on go, and uploads that nobody goes on with.
 //!
-//! A push sends blobs first and the manifest last, so what was linked, mounted or asked for within the grace is kept. What
-//! goes is decided and taken away behind the writer's lock: whoever links a blob does so before or after, never between.
+//! ```text
+//! mark     a state of the catalog, read at leisure: what is of use, which links and files are not
+//! sweep    links, then files, in batches; each is spared if somebody came to rely on it since the mark (promise.rs)
+//! ```
+//!
+//! A push sends blobs first and the manifest last, so what was linked, mounted or asked for within the grace is kept.
+//! Clients wait for a batch, never for a collection.
 
 use std::collections::HashSet;
 
@@ -11,6 +16,7 @@ use sys::fs;
 
 use crate::server::catalog::View;
 use crate::server::failure::Outcome;
+use crate::server::promise::Mark;
 use crate::server::storage::{Storage, now};
 
 /// What a collection took away.
@@ -23,45 +29,66 @@ pub struct Collected {
 }
 
 impl Storage {
-    /// Takes away what has been of no use for longer than the grace, in seconds.
+    /// Takes away what has been of no use for longer than the grace, in seconds. One collection at a time.
     pub(crate) fn collect(&self, grace: u64) -> Outcome<Collected> {
-        let since = now().saturating_sub(grace);
-        let uploads_since = now().saturating_sub(grace.max(UPLOAD_SECONDS_MIN));
-        let mut collected =
-            Collected { uploads: self.collect_uploads(uploads_since)?, ..Collected::default() };
-        self.catalog.change(|change| {
-            let used = used(&change.before)?;
-            let promised = self.promised_since(since);
-            let mut wanted: HashSet<Digest> = used.iter().map(|(_, digest)| digest.clone()).collect();
-            for (name, digest, link) in change.before.links()? {
-                let young = link.since >= since && grace > 0;
-                if young || promised.contains_key(&digest) || used.contains(&(name.clone(), digest.clone())) {
-                    wanted.insert(digest);
-                } else {
-                    change.unlink(&name, &digest)?;
-                }
-            }
-            Ok(self.remove_files(&wanted, &mut collected)?)
-        })?;
+        let _alone = self.collecting();
+        let uploads = self.collect_uploads(now().saturating_sub(grace.max(UPLOAD_SECONDS_MIN)))?;
+        let mark = self.promises.mark();
+        let plan = self.mark(grace)?;
+        sys::crash::point("registry.collect.marked");
+        for links in plan.loose.chunks(LINKS_A_BATCH) {
+            self.drop_links(links, mark)?;
+        }
         self.forget_empty()?;
+        let mut collected = Collected { uploads, ..Collected::default() };
+        self.remove_files(&plan.wanted, mark, &mut collected)?;
         Ok(collected)
     }
 
-    fn remove_files(&self, wanted: &HashSet<Digest>, collected: &mut Collected) -> Result<()> {
+    fn mark(&self, grace: u64) -> Outcome<Plan> {
+        let since = if grace > 0 { now().saturating_sub(grace) } else { u64::MAX };
+        let promised: HashSet<Digest> = self.promises.since(since).into_iter().collect();
+        Ok(plan(&self.catalog.view()?, since, promised)?)
+    }
+
+    /// A repository lets go of blobs that none of its manifests stands on.
+    fn drop_links(&self, links: &[(String, Digest)], mark: Mark) -> Outcome<()> {
+        self.catalog.change(|change| {
+            for (name, digest) in links {
+                if let Some(dropped) =
+                    self.promises.unless_given(digest, mark, || change.unlink(name, digest))
+                {
+                    dropped?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_files(&self, wanted: &HashSet<Digest>, mark: Mark, collected: &mut Collected) -> Result<()> {
         for algorithm in ["sha256", "sha512"] {
             for hex in fs::read_dir(self.path("blobs").join(algorithm))? {
-                let digest = format!("{algorithm}:{}", hex.to_string_lossy()).parse::<Digest>();
-                if digest.as_ref().is_ok_and(|digest| wanted.contains(digest)) {
+                // What has no digest's name is none of ours.
+                let Ok(digest) = format!("{algorithm}:{}", hex.to_string_lossy()).parse() else { continue };
+                if wanted.contains(&digest) {
                     continue;
                 }
-                let path = self.path("blobs").join(algorithm).join(&hex);
-                collected.bytes += fs::lstat(&path)?.size;
-                collected.blobs += 1;
-                sys::crash::point("registry.collect.blob");
-                fs::remove_file(path)?;
+                let removed = self.promises.unless_given(&digest, mark, || self.remove_file(&digest));
+                if let Some(bytes) = removed.transpose()? {
+                    collected.bytes += bytes;
+                    collected.blobs += 1;
+                }
             }
         }
         Ok(())
+    }
+
+    fn remove_file(&self, digest: &Digest) -> Result<u64> {
+        let path = self.blob_path(digest);
+        let size = fs::lstat(&path)?.size;
+        fs::remove_file(path)?;
+        sys::crash::point("registry.collect.blob");
+        Ok(size)
     }
 
     fn collect_uploads(&self, since: u64) -> Result<usize> {
@@ -80,12 +107,13 @@ impl Storage {
 
     /// Repositories that have nothing any more are not listed.
     fn forget_empty(&self) -> Outcome<()> {
+        let empty = self.catalog.view()?.empty_repositories()?;
+        if empty.is_empty() {
+            return Ok(());
+        }
         self.catalog.change(|change| {
-            let view = &change.before;
-            let held: HashSet<String> = view.links()?.into_iter().map(|(name, ..)| name).collect();
-            let named: HashSet<String> = view.manifests()?.into_iter().map(|(name, ..)| name).collect();
-            for (name, _) in view.sizes()? {
-                if !held.contains(&name) && !named.contains(&name) {
+            for name in empty {
+                if change.before.is_empty(&name)? {
                     change.forget(&name)?;
                 }
             }
@@ -96,6 +124,36 @@ impl Storage {
 
 /// A manifest on its way lies among the uploads for a moment.
 const UPLOAD_SECONDS_MIN: u64 = 60;
+/// What one transaction takes; pushes wait for it.
+const LINKS_A_BATCH: usize = 512;
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// Links to drop.
+    loose: Vec<(String, Digest)>,
+    /// Files that stay.
+    wanted: HashSet<Digest>,
+}
+
+/// `since`: links are spared that are not older, in seconds since 1970; so is what was promised.
+fn plan(view: &View<'_>, since: u64, promised: HashSet<Digest>) -> Result<Plan> {
+    let used = used(view)?;
+    let mut plan = Plan::default();
+    for (name, digest, link) in view.links()? {
+        let row = (name, digest);
+        if used.contains(&row) {
+            continue;
+        }
+        if link.since >= since || promised.contains(&row.1) {
+            plan.wanted.insert(row.1);
+        } else {
+            plan.loose.push(row);
+        }
+    }
+    plan.wanted.extend(used.into_iter().map(|(_, digest)| digest));
+    plan.wanted.extend(promised);
+    Ok(plan)
+}
 
 /// Manifests, and what they stand on in their repositories.
 fn used(view: &View<'_>) -> Result<HashSet<(String, Digest)>> {

@@ -11,6 +11,8 @@ pub struct Config {
     pub htpasswd: Option<PathBuf>,
     /// What the question for a password calls itself.
     pub realm: String,
+    /// Tokens of an issuer in place of passwords.
+    pub tokens: Option<TokenAccess>,
     /// PEM files: certificate chain, private key.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Nothing can be pushed or deleted.
@@ -22,6 +24,10 @@ pub struct Config {
     pub grace: Duration,
     /// How often unused blobs are collected; never if zero.
     pub collect_every: Duration,
+    /// Addresses that are told of every push, pull, mount and deletion (`http://host/path`).
+    pub notify: Vec<String>,
+    /// Every request is logged, not only with the level for debugging.
+    pub access_log: bool,
 }
 
 impl Config {
@@ -30,14 +36,31 @@ impl Config {
             root: root.into(),
             htpasswd: None,
             realm: "Kogge registry".into(),
+            tokens: None,
             tls: None,
             read_only: false,
             deletion: true,
             quotas: Vec::new(),
             grace: Duration::from_secs(3600),
             collect_every: Duration::from_secs(24 * 3600),
+            notify: Vec::new(),
+            access_log: false,
         }
     }
+}
+
+/// Bearer tokens, as Docker's registry takes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenAccess {
+    /// The address where clients get tokens.
+    pub realm: String,
+    /// What this registry is called there; the audience of its tokens.
+    pub service: String,
+    pub issuer: String,
+    /// PEM files: certificates, whose keys sign tokens or vouch for the certificates that do, and bare public keys.
+    pub certificates: Vec<PathBuf>,
+    /// Sets of public keys in JSON.
+    pub jwks: Vec<PathBuf>,
 }
 
 /// A bound on what repositories under a prefix hold together.

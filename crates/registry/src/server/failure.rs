@@ -12,13 +12,15 @@ pub(crate) struct Failure {
     pub(crate) status: StatusCode,
     code: &'static str,
     message: String,
+    /// What a client that is not known has to bring: the `WWW-Authenticate` of the answer.
+    pub(crate) challenge: Option<String>,
     /// Only for the log: what is wrong on our side is nobody else's business.
     pub(crate) source: Option<Error>,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), source: None }
+        Self { status, code, message: message.into(), challenge: None, source: None }
     }
 
     pub(crate) fn blob_unknown(what: impl std::fmt::Display) -> Self {
@@ -81,12 +83,18 @@ impl Failure {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "the operation is unsupported")
     }
 
-    pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required")
+    pub(crate) fn unauthorized(challenge: String) -> Self {
+        let unauthorized = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required");
+        Self { challenge: Some(challenge), ..unauthorized }
     }
 
     pub(crate) fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "DENIED", message)
+    }
+
+    /// The client stopped in the middle.
+    pub(crate) fn stalled() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", "nothing came for too long")
     }
 
     pub(crate) fn read_only() -> Self {
@@ -104,6 +112,11 @@ impl Failure {
     /// The client broke off, or sent what is no HTTP.
     pub(crate) fn body(error: impl std::fmt::Display) -> Self {
         Self::upload_invalid(format!("the body broke off: {error}"))
+    }
+
+    /// For the operator, who may know what happened on our side.
+    pub(crate) fn into_error(self) -> Error {
+        self.source.unwrap_or_else(|| Error::internal(self.message))
     }
 
     /// `{"errors": […]}`.

@@ -4,30 +4,33 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fault::Result;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, AsHeaderName, CONNECTION, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tracing::debug;
+use tracing::{debug, info};
 
-use crate::server::access::Access;
+use crate::server::access::{Access, Caller, Need};
 use crate::server::collect::Collected;
 use crate::server::config::Config;
+use crate::server::control;
+use crate::server::events::{Deliveries, Event, Events, Origin};
 use crate::server::failure::{Failure, Outcome};
-use crate::server::metrics::Metrics;
+use crate::server::metrics::{Held, Metrics};
 use crate::server::route::Route;
 use crate::server::sendfile::{Rewound, Sending};
 use crate::server::storage::Storage;
@@ -44,6 +47,8 @@ use answer::{Answer, Body};
 pub struct Server {
     door: Arc<Door>,
     tls: Option<TlsAcceptor>,
+    /// Taken by whoever runs it.
+    deliveries: Arc<Mutex<Option<Deliveries>>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -59,33 +64,56 @@ struct Door {
     storage: Arc<Storage>,
     access: Access,
     metrics: Metrics,
+    events: Events,
+}
+
+impl Door {
+    /// For whoever wants to know.
+    fn tell(&self, origin: &Origin, event: impl FnOnce() -> Event) {
+        if !self.events.are_wanted() {
+            return;
+        }
+        match (self.storage.uploads.unique(), self.storage.uploads.unique()) {
+            (Ok(id), Ok(request)) => self.events.tell(&event(), origin, &id, &request),
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "an event was not told"),
+        }
+    }
 }
 
 /// A request, understood.
 struct Asked {
     route: Route,
     query: Vec<(String, String)>,
+    caller: Caller,
+    origin: Origin,
     request: Request<Incoming>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    address: SocketAddr,
+    scheme: &'static str,
 }
 
 impl Server {
     /// Opens the folder and reads what the configuration names. Blocks.
     pub fn open(config: Config) -> Result<Self> {
         let tls = config.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
+        let (events, deliveries) = Events::open(&config.notify)?;
         let door = Door {
             access: Access::open(&config)?,
             storage: Arc::new(Storage::open(&config)?),
             metrics: Metrics::default(),
+            events,
             config,
         };
-        Ok(Self { door: Arc::new(door), tls })
+        Ok(Self { door: Arc::new(door), tls, deliveries: Arc::new(Mutex::new(Some(deliveries))) })
     }
 
     /// Takes away what no manifest stands on and what has been so for longer than the grace. Blocks.
     pub fn collect(&self, grace: Duration) -> Result<Collected> {
-        self.door.storage.collect(grace.as_secs()).map_err(|failure| {
-            failure.source.unwrap_or_else(|| fault::Error::internal("collecting unused blobs failed"))
-        })
+        self.door.storage.collect(grace.as_secs()).map_err(Failure::into_error)
     }
 
     /// Serves until `ending`; then requests under way are answered, for a bounded time.
@@ -93,12 +121,15 @@ impl Server {
         let (end, ended) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(collect_by_and_by(Arc::clone(&self.door), ended.clone()));
+        tasks.spawn(operated(control::listen(&self.door.storage)?, Arc::clone(&self.door), ended.clone()));
+        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        deliveries.unwrap_or_default().run(&mut tasks, &ended);
         tokio::pin!(ending);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) if tasks.len() < CONNECTIONS_MAX => {
-                        tasks.spawn(connected(self.clone(), stream, ended.clone()));
+                    Ok((stream, address)) if tasks.len() < CONNECTIONS_MAX => {
+                        tasks.spawn(connected(self.clone(), stream, address, ended.clone()));
                     }
                     Ok(_) => debug!("too many connections"),
                     // A client that was gone already, or no descriptors left for a moment.
@@ -135,13 +166,20 @@ async fn collect_by_and_by(door: Arc<Door>, mut ended: watch::Receiver<bool>) {
     }
 }
 
-async fn connected(server: Server, stream: TcpStream, ended: watch::Receiver<bool>) {
+async fn operated(listener: tokio::net::UnixListener, door: Arc<Door>, mut ended: watch::Receiver<bool>) {
+    tokio::select! {
+        () = control::serve(listener, Arc::clone(&door.storage)) => {}
+        () = over(&mut ended) => {}
+    }
+}
+
+async fn connected(server: Server, stream: TcpStream, address: SocketAddr, ended: watch::Receiver<bool>) {
     // Small answers must not wait for more bytes. Without it they are only slower.
     drop(stream.set_nodelay(true));
     match &server.tls {
-        None => serve_plain(server.door, stream, ended).await,
+        None => serve_plain(server.door, stream, Peer { address, scheme: "http" }, ended).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve_tls(server.door, stream, ended).await,
+            Ok(Ok(stream)) => serve_tls(server.door, stream, Peer { address, scheme: "https" }, ended).await,
             Ok(Err(error)) => debug!(%error, "no TLS with a client"),
             Err(_) => debug!("a client did not finish its TLS handshake"),
         },
@@ -149,18 +187,22 @@ async fn connected(server: Server, stream: TcpStream, ended: watch::Receiver<boo
 }
 
 /// Blobs are sent by the kernel: hyper is put aside for as long as that takes, and goes on behind it.
-async fn serve_plain(door: Arc<Door>, stream: TcpStream, mut ended: watch::Receiver<bool>) {
+async fn serve_plain(door: Arc<Door>, stream: TcpStream, peer: Peer, mut ended: watch::Receiver<bool>) {
     let mut io = Rewound::new(stream, Bytes::new());
     loop {
         let (hand_over, mut taken) = mpsc::channel::<Sending>(1);
-        let service =
-            service_fn(|request| Box::pin(respond(Arc::clone(&door), request, Some(hand_over.clone()))));
+        let service = service_fn(|request| {
+            Box::pin(respond(Arc::clone(&door), peer, request, Some(hand_over.clone())))
+        });
         let mut connection =
             http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service);
         let sending = tokio::select! {
             biased;
             Some(sending) = taken.recv() => sending,
-            served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => return left(served),
+            served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                left(served);
+                return linger(connection.into_parts().io.into_inner()).await;
+            }
             () = over(&mut ended) => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
                 return left(connection.await);
@@ -181,12 +223,25 @@ async fn serve_plain(door: Arc<Door>, stream: TcpStream, mut ended: watch::Recei
     }
 }
 
+/// A socket that is closed over unread bytes breaks the pipe of a client that still sends a body, who then never reads
+/// why it was refused.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let drained = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, drained).await {
+        debug!(%error, "a client left early");
+    }
+}
+
 async fn serve_tls(
     door: Arc<Door>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     mut ended: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request| Box::pin(respond(Arc::clone(&door), request, None)));
+    let service = service_fn(|request| Box::pin(respond(Arc::clone(&door), peer, request, None)));
     let mut connection =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     tokio::select! {
@@ -212,18 +267,23 @@ fn left(served: hyper::Result<()>) {
 /// hyper's view of a request: an answer, or silence while the connection is handed over.
 async fn respond(
     door: Arc<Door>,
+    peer: Peer,
     request: Request<Incoming>,
     hand_over: Option<mpsc::Sender<Sending>>,
 ) -> Result<Response<Body>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let keep_alive = keeps_alive(&request);
-    let answer = match dispatch(&door, request).await {
+    let answer = match dispatch(&door, peer, request).await {
         Ok(answer) => answer,
-        Err(failure) => Answer::Response(failed(&door, &failure, &method, &path)),
+        Err(failure) => Answer::Response(failed(&failure, &method, &path)),
     };
     let status = answer.status();
-    door.metrics.answered(method.as_str(), status.as_u16());
-    debug!(%method, path, status = status.as_u16(), "answered");
+    door.metrics.answered(&method, status.as_u16());
+    if door.config.access_log {
+        info!(target: "access", peer = %peer.address, %method, path, status = status.as_u16(), "answered");
+    } else {
+        debug!(peer = %peer.address, %method, path, status = status.as_u16(), "answered");
+    }
     let response = match (answer, hand_over) {
         (Answer::Response(response), _) => response,
         (Answer::File(file), Some(hand_over)) => {
@@ -247,26 +307,46 @@ fn keeps_alive(request: &Request<Incoming>) -> bool {
     if request.version() == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
 }
 
-async fn dispatch(door: &Arc<Door>, request: Request<Incoming>) -> Outcome<Answer> {
+async fn dispatch(door: &Arc<Door>, peer: Peer, request: Request<Incoming>) -> Outcome<Answer> {
     let route = Route::of(request.uri().path())?;
-    if route != Route::Metrics {
-        door.access.admit(request.headers()).await?;
-    }
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if writes && door.config.read_only {
-        return Err(Failure::read_only());
-    }
-    if *request.method() == Method::DELETE && !door.config.deletion && !matches!(route, Route::Upload { .. })
-    {
-        return Err(Failure::method());
-    }
+    let need = Need::of(&route, request.method());
+    let caller = door.access.admit(request.headers(), need.as_ref()).await?;
+    check_writable(&door.config, &route, request.method())?;
     let query = query(request.uri().query().unwrap_or_default());
-    let asked = Asked { route, query, request };
+    let origin = origin(&caller, peer, &request);
+    let asked = Asked { route, query, caller, origin, request };
     match &asked.route {
         Route::Base | Route::Metrics | Route::Catalogue | Route::Tags { .. } => listings(door, asked).await,
         Route::Manifest { .. } | Route::Referrers { .. } => manifests::answer(door, asked).await,
         Route::Blob { .. } | Route::Uploads { .. } | Route::Upload { .. } => blobs::answer(door, asked).await,
     }
+}
+
+fn check_writable(config: &Config, route: &Route, method: &Method) -> Outcome<()> {
+    let writes = !matches!(*method, Method::GET | Method::HEAD);
+    if writes && config.read_only {
+        return Err(Failure::read_only());
+    }
+    if *method == Method::DELETE && !config.deletion && !matches!(route, Route::Upload { .. }) {
+        return Err(Failure::method());
+    }
+    Ok(())
+}
+
+fn origin(caller: &Caller, peer: Peer, request: &Request<Incoming>) -> Origin {
+    Origin {
+        caller: caller.name.clone(),
+        peer: peer.address,
+        method: request.method().clone(),
+        host: header(request, HOST).to_owned(),
+        user_agent: header(request, USER_AGENT).to_owned(),
+        scheme: peer.scheme,
+    }
+}
+
+/// Empty if it is not there, or no text.
+fn header<T>(request: &Request<T>, name: impl AsHeaderName) -> &str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 async fn listings(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
@@ -278,8 +358,8 @@ async fn listings(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
     match asked.route {
         Route::Base => Ok(answer::json(StatusCode::OK, &serde_json::json!({})).into()),
         Route::Metrics => {
-            let sizes = blocking(door, |storage| Ok(storage.catalog.view()?.sizes()?)).await?;
-            Ok(answer::text(door.metrics.text(&sizes)).into())
+            let held = blocking(door, Held::of).await?;
+            Ok(answer::text(door.metrics.text(&held, &door.events.counts)).into())
         }
         Route::Catalogue => {
             let wanted = page.clone();
@@ -298,14 +378,14 @@ async fn listings(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
 }
 
 /// Here an error's story ends: ours go to the log, the client's only to the client.
-fn failed(door: &Door, failure: &Failure, method: &Method, path: &str) -> Response<Body> {
+fn failed(failure: &Failure, method: &Method, path: &str) -> Response<Body> {
     if let Some(error) = &failure.source {
         tracing::error!(%error, %method, path, "a request failed");
     }
     let mut response = answer::bytes(failure.status, answer::JSON, failure.body_json());
     let headers = response.headers_mut();
-    if failure.status == StatusCode::UNAUTHORIZED
-        && let Ok(challenge) = HeaderValue::from_str(&door.access.challenge())
+    if let Some(challenge) = &failure.challenge
+        && let Ok(challenge) = HeaderValue::from_str(challenge)
     {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
@@ -328,7 +408,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The pairs of a query, decoded.
-fn query(text: &str) -> Vec<(String, String)> {
+pub(super) fn query(text: &str) -> Vec<(String, String)> {
     let decoded = |text: &str| {
         let text = text.replace('+', " ");
         percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
@@ -345,4 +425,8 @@ const CONNECTIONS_MAX: usize = 4096;
 /// What requests under way may still take at the end.
 const FAREWELL: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What Go's server waits as well.
+const LINGER: Duration = Duration::from_millis(500);
+/// A client that sends or takes nothing for so long is gone.
+pub(super) const STALL: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fault::Kind;
+use fault::{Kind, Result};
 use oci::{Descriptor, Digest, Index, Manifest, media_type};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use crate::server::catalog::{Record, View};
 use crate::server::failure::{Failure, Outcome};
 use crate::server::route::Key;
 use crate::server::storage::Storage;
-use crate::server::upload::digest_of;
+use crate::server::upload::Algorithm;
 
 /// A manifest as it is sent.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Put {
     pub(crate) digest: Digest,
+    pub(crate) media_type: String,
     pub(crate) subject: Option<Digest>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Found {
 }
 
 impl Storage {
-    pub(crate) fn manifest_find(&self, name: &str, key: &Key) -> Outcome<Found> {
+    fn manifest_find(&self, name: &str, key: &Key) -> Outcome<Found> {
         let view = self.catalog.view()?;
         let digest = match key {
             Key::Digest(digest) => digest.clone(),
@@ -50,7 +51,30 @@ impl Storage {
         Ok(Found { digest, record })
     }
 
-    pub(crate) fn manifest_bytes(&self, digest: &Digest) -> Outcome<Vec<u8>> {
+    /// A manifest and its bytes. Who asks by tag and does not understand lists of platforms gets the manifest for
+    /// linux/amd64 of one, as Docker's registry has it for old clients.
+    pub(crate) fn manifest_read(
+        &self,
+        name: &str,
+        key: &Key,
+        accepts: &dyn Fn(&str) -> bool,
+    ) -> Outcome<(Found, Vec<u8>)> {
+        let found = self.manifest_find(name, key)?;
+        let bytes = self.manifest_bytes(&found.digest)?;
+        let is_list = media_type::is_index(&found.record.media_type);
+        if is_list
+            && matches!(key, Key::Tag(_))
+            && !accepts(&found.record.media_type)
+            && let Some(one) = usual_platform(&bytes, accepts)
+        {
+            let found = self.manifest_find(name, &Key::Digest(one))?;
+            let bytes = self.manifest_bytes(&found.digest)?;
+            return Ok((found, bytes));
+        }
+        Ok((found, bytes))
+    }
+
+    fn manifest_bytes(&self, digest: &Digest) -> Outcome<Vec<u8>> {
         match fs::read_bounded(self.blob_path(digest), BYTES_MAX) {
             Err(error) if error.kind() == Kind::NotFound => Err(Failure::manifest_unknown(digest)),
             result => Ok(result?),
@@ -61,23 +85,30 @@ impl Storage {
     pub(crate) fn manifest_put(&self, name: &str, sent: &Sent) -> Outcome<Put> {
         let record = record(&sent.media_type, &sent.bytes)?;
         let digest = sent.digest()?;
-        let file = self.path("uploads").join(format!("manifest-{}", self.uploads.unique()?));
-        fs::write_atomic(&file, &sent.bytes)?;
-        let put = self.catalog.change(|change| {
-            missing(&change.before, name, &record)?;
-            let known = change.before.manifest(name, &digest)?.is_some();
-            self.check_quotas(change, name, if known { 0 } else { record.size })?;
-            self.settle(&file, &digest)?;
+        self.check_manifest(&self.catalog.view()?, name, &digest, &record)?;
+        record.needs.iter().chain([&digest]).for_each(|digest| self.promises.give(digest));
+        self.write_manifest(&sent.bytes, &digest)?;
+        self.catalog.change(|change| {
+            // Asked again behind the promises and the writer's lock, where no collection comes between.
+            self.check_manifest(&change.before, name, &digest, &record)?;
             change.put_manifest(name, &digest, &record)?;
-            for tag in sent.all_tags() {
-                change.put_tag(name, tag, &digest)?;
-            }
-            Ok(())
-        });
-        if put.is_err() {
-            fs::remove_file_if_exists(&file)?;
-        }
-        put.map(|()| Put { digest, subject: record.subject })
+            sent.all_tags().try_for_each(|tag| Ok(change.put_tag(name, tag, &digest)?))
+        })?;
+        Ok(Put { digest, media_type: record.media_type, subject: record.subject })
+    }
+
+    fn check_manifest(&self, view: &View<'_>, name: &str, digest: &Digest, record: &Record) -> Outcome<()> {
+        missing(view, name, record)?;
+        let known = view.manifest(name, digest)?.is_some();
+        self.check_quotas(view, name, if known { 0 } else { record.size })
+    }
+
+    /// A file without a row, until the catalog knows it.
+    fn write_manifest(&self, bytes: &[u8], digest: &Digest) -> Result<()> {
+        let file = self.path("uploads").join(format!("manifest-{}", self.uploads.unique()?));
+        fs::write_atomic(&file, bytes)?;
+        sys::crash::point("registry.manifest.written");
+        self.settle(&file, digest).inspect_err(|_| drop(fs::remove_file_if_exists(&file)))
     }
 
     /// Takes away a tag, or a manifest with all its tags.
@@ -107,13 +138,23 @@ impl Sent {
 
     /// Of the bytes, by the algorithm that the client chose.
     fn digest(&self) -> Outcome<Digest> {
-        let Key::Digest(wanted) = &self.key else { return Ok(digest_of("sha256", &self.bytes)?) };
-        let digest = digest_of(wanted.algorithm(), &self.bytes)?;
+        let Key::Digest(wanted) = &self.key else { return Ok(Digest::sha256(&self.bytes)) };
+        let digest = Algorithm::of(wanted)?.digest(&self.bytes);
         if *wanted != digest {
             return Err(Failure::digest_invalid(format!("the manifest has digest {digest}, not {wanted}")));
         }
         Ok(digest)
     }
+}
+
+fn usual_platform(list: &[u8], accepts: &dyn Fn(&str) -> bool) -> Option<Digest> {
+    let list: Index = serde_json::from_slice(list).ok()?;
+    let is_usual = |one: &Descriptor| {
+        let platform = one.platform.as_ref();
+        platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == "amd64")
+            && accepts(&one.media_type)
+    };
+    list.manifests.into_iter().find(is_usual).map(|one| one.digest)
 }
 
 /// That everything a manifest stands on is in its repository. What it refers to as its subject need not be.
@@ -127,7 +168,7 @@ fn missing(view: &View<'_>, name: &str, record: &Record) -> Outcome<()> {
 }
 
 /// Reads a manifest of a type that is known.
-fn record(sent_type: &str, bytes: &[u8]) -> Outcome<Record> {
+pub(crate) fn record(sent_type: &str, bytes: &[u8]) -> Outcome<Record> {
     let declared: Declared = document(bytes)?;
     let media_type = match (sent_type.split(';').next().unwrap_or_default().trim(), declared.media_type) {
         ("" | "application/json", Some(declared)) => declared,

@@ -12,7 +12,8 @@ pub(crate) enum Wanted {
     Outside,
 }
 
-/// Reads `bytes=a-b`, `bytes=a-` and `bytes=-n`. Whatever else stands there asks for all, as RFC 9110 wants it.
+/// Reads `bytes=a-b`, `bytes=a-` and `bytes=-n`; a range that runs backwards lies outside. Whatever else stands there, or
+/// several ranges, asks for all: a server may ignore the header (RFC 9110, 14.2).
 pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let Some((first, last)) = header.and_then(|text| text.strip_prefix("bytes=")?.split_once('-')) else {
         return Wanted::All;
@@ -21,6 +22,7 @@ pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
         (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
         (Some(first), None) if last.is_empty() => first..size,
         (None, Some(last)) if first.is_empty() => size.saturating_sub(last)..size,
+        (Some(_), Some(_)) => return Wanted::Outside,
         _ => return Wanted::All,
     };
     if range.start >= range.end { Wanted::Outside } else { Wanted::Part(range) }
@@ -60,7 +62,8 @@ mod tests {
         assert_eq!(wanted(Some("bytes=2-400"), 10), Wanted::Part(2..10));
         assert_eq!(wanted(Some("bytes=10-"), 10), Wanted::Outside);
         assert_eq!(wanted(Some("bytes=0-0"), 0), Wanted::Outside);
-        for other in ["bytes=4-2", "bytes=a-b", "bytes=-", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2"] {
+        assert_eq!(wanted(Some("bytes=4-2"), 10), Wanted::Outside);
+        for other in ["bytes=a-b", "bytes=-", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2"] {
             assert_eq!(wanted(Some(other), 10), Wanted::All, "{other}");
         }
     }

@@ -80,11 +80,20 @@ impl Route {
 }
 
 fn upload(name: &str, id: &str) -> Outcome<Route> {
-    // Also the name of a file: nothing but what `upload::new_id` makes.
-    if id.len() != UPLOAD_ID_DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !is_upload_id(id) {
         return Err(Failure::upload_unknown());
     }
     Ok(Route::Upload { name: checked(name)?, id: id.into() })
+}
+
+/// A UUID as `Uploads::unique` makes it. It is also the name of a file: nothing else may pass.
+pub(crate) fn is_upload_id(id: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    let fits = |(index, byte): (usize, u8)| match index {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => is_digit(byte),
+    };
+    id.len() == 36 && id.bytes().enumerate().all(fits)
 }
 
 fn checked(name: &str) -> Outcome<String> {
@@ -130,8 +139,6 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 
 /// As Docker's grammar has it.
 const NAME_BYTES_MAX: usize = 255;
-/// 128 random bits.
-pub(crate) const UPLOAD_ID_DIGITS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +165,7 @@ mod tests {
         );
         assert_eq!(route("/v2/a/b/blobs/uploads/"), Some(Route::Uploads { name: name() }));
         assert_eq!(route("/v2/a/b/blobs/uploads"), Some(Route::Uploads { name: name() }));
-        let id = "0".repeat(32);
+        let id = "01234567-89ab-4cde-8f01-23456789abcd".to_owned();
         assert_eq!(route(&format!("/v2/a/b/blobs/uploads/{id}")), Some(Route::Upload { name: name(), id }));
         assert_eq!(route(&format!("/v2/a/b/blobs/{digest}")), Some(Route::Blob { name: name(), digest }));
     }
@@ -179,7 +186,8 @@ mod tests {
             "/v2/A/tags/list",
             "/v2//tags/list",
             "/v2/a/blobs/uploads/..",
-            "/v2/a/blobs/uploads/0000000000000000000000000000000/",
+            "/v2/a/blobs/uploads/01234567-89ab-4cde-8f01-23456789abc/",
+            "/v2/a/blobs/uploads/0123456789ab-4cde-8f01-23456789abcd--",
             "/v2/a/manifests/..",
             "/v2/a/blobs/sha256:..",
             "/v2/-a/tags/list",

@@ -12,6 +12,8 @@ use hyper::header::{CONNECTION, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::server::http::STALL;
+
 /// What is to be sent in place of an answer of hyper's.
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -44,7 +46,7 @@ impl Sending {
         stream.write_all(&self.head).await?;
         let (mut offset, end) = (self.bytes.start, self.bytes.end);
         while offset < end {
-            stream.writable().await?;
+            tokio::time::timeout(STALL, stream.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
             let share = (end - offset).min(SHARE_BYTES);
             let sent = stream.try_io(Interest::WRITABLE, || {
                 sys::fs::sendfile(&*stream, &self.file, &mut offset, share).map_err(as_io)

@@ -1,16 +1,16 @@
 //! The folder that is served, and what its verbs share.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fault::{Doing, Error, Result};
 use oci::Digest;
 use sys::fs;
 
-use crate::server::catalog::{self, Catalog, Change};
+use crate::server::catalog::{self, Catalog, View};
 use crate::server::config::{Config, Quota};
 use crate::server::failure::{Failure, Outcome};
+use crate::server::promise::Promises;
 use crate::server::upload::Uploads;
 
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Storage {
     root: PathBuf,
     pub(crate) catalog: Catalog,
     pub(crate) uploads: Uploads,
-    /// Blobs that a client was just told to be here, and when: it will rely on them in its next manifest.
-    promised: Mutex<HashMap<Digest, u64>>,
+    pub(crate) promises: Promises,
+    collecting: Mutex<()>,
     quotas: Vec<Quota>,
     // Last, so that everything else is closed before another process may come in.
     _lock: fs::Lock,
@@ -44,7 +44,8 @@ impl Storage {
         Ok(Self {
             catalog: Catalog::open(&root.join(catalog::FILE))?,
             uploads: Uploads::new(root.join("uploads")),
-            promised: Mutex::default(),
+            promises: Promises::default(),
+            collecting: Mutex::default(),
             quotas: config.quotas.clone(),
             root: root.clone(),
             _lock: lock,
@@ -59,7 +60,8 @@ impl Storage {
         self.root.join(below)
     }
 
-    /// Gives a whole file its name among the blobs; one that is there already is the same.
+    /// Gives a whole file its name among the blobs; one that is there already is the same. Who relies on it then has
+    /// promised it before.
     pub(crate) fn settle(&self, file: &Path, digest: &Digest) -> Result<()> {
         let place = self.blob_path(digest);
         if fs::exists(&place)? {
@@ -71,12 +73,12 @@ impl Storage {
     }
 
     /// Refuses what would grow a repository beyond a quota.
-    pub(crate) fn check_quotas(&self, change: &Change<'_>, name: &str, more: u64) -> Outcome<()> {
+    pub(crate) fn check_quotas(&self, view: &View<'_>, name: &str, more: u64) -> Outcome<()> {
         let quotas: Vec<&Quota> = self.quotas.iter().filter(|quota| quota.covers(name)).collect();
-        if quotas.is_empty() {
+        if quotas.is_empty() || more == 0 {
             return Ok(());
         }
-        let sizes = change.before.sizes()?;
+        let sizes = view.sizes()?;
         for quota in quotas {
             let held: u64 = sizes.iter().filter(|(name, _)| quota.covers(name)).map(|(_, bytes)| bytes).sum();
             if held.saturating_add(more) > quota.bytes_max {
@@ -90,21 +92,9 @@ impl Storage {
         Ok(())
     }
 
-    /// Remembers that a client relies on a blob from now on.
-    pub(crate) fn promise(&self, digest: &Digest) {
-        self.promises().insert(digest.clone(), now());
-    }
-
-    /// Forgets what was promised before a moment, and says what is left.
-    pub(crate) fn promised_since(&self, moment: u64) -> HashMap<Digest, u64> {
-        let mut promised = self.promises();
-        promised.retain(|_, when| *when >= moment);
-        promised.clone()
-    }
-
-    fn promises(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, u64>> {
-        // Whole after any panic: each change is one insertion or removal.
-        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held by the one collection that runs.
+    pub(crate) fn collecting(&self) -> MutexGuard<'_, ()> {
+        self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

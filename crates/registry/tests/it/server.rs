@@ -2,6 +2,11 @@
 
 mod blobs;
 mod collect;
+mod crash;
+mod disk;
+mod events;
 mod guards;
 mod manifests;
+mod operator;
 mod restart;
+mod tokens;

@@ -1,7 +1,7 @@
 //! A registry on a port of its own, and a client of a few lines that hides nothing of HTTP.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ impl World {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client { stream: BufReader::new(TcpStream::connect(self.address).unwrap()) }
+        Client::connect(self.address).unwrap()
     }
 
     /// One request on a connection of its own.
@@ -64,14 +64,9 @@ impl World {
     /// Pushes an image of one layer under a tag; its manifest's digest.
     #[track_caller]
     pub(crate) fn push_image(&self, name: &str, tag: &str, layer: &[u8]) -> Digest {
-        let config = br#"{"architecture":"amd64","os":"linux"}"#;
-        self.push_blob(name, config);
+        self.push_blob(name, CONFIG);
         self.push_blob(name, layer);
-        let manifest = oci::Manifest::new(
-            Descriptor::of(media_type::OCI_CONFIG, config),
-            vec![Descriptor::of(media_type::OCI_LAYER, layer)],
-        );
-        let bytes = serde_json::to_vec(&manifest).unwrap();
+        let bytes = image(layer);
         let reply = self.put_manifest(name, tag, &bytes);
         assert_eq!(reply.status, 201, "{}", reply.text());
         Digest::sha256(&bytes)
@@ -88,6 +83,15 @@ impl Drop for World {
         self.end.take().unwrap().send(()).unwrap();
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+pub(crate) const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux"}"#;
+
+/// The manifest of an image of one layer.
+pub(crate) fn image(layer: &[u8]) -> Vec<u8> {
+    let config = Descriptor::of(media_type::OCI_CONFIG, CONFIG);
+    let layers = vec![Descriptor::of(media_type::OCI_LAYER, layer)];
+    serde_json::to_vec(&oci::Manifest::new(config, layers)).unwrap()
 }
 
 /// A connection that is kept.
@@ -119,9 +123,24 @@ impl Reply {
 }
 
 impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { stream: BufReader::new(TcpStream::connect(address)?) })
+    }
+
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        self.send(method, path, headers, body.len(), body);
-        self.reply(method)
+        self.try_ask(method, path, headers, body).unwrap()
+    }
+
+    /// An error if the server is gone.
+    pub(crate) fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Reply> {
+        self.try_send(method, path, headers, body.len(), body)?;
+        self.try_reply(method)
     }
 
     /// Sends a request that promises so many bytes of body.
@@ -133,35 +152,49 @@ impl Client {
         promised: usize,
         body: &[u8],
     ) {
+        self.try_send(method, path, headers, promised, body).unwrap();
+    }
+
+    fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        promised: usize,
+        body: &[u8],
+    ) -> io::Result<()> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {promised}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        let stream = self.stream.get_mut();
-        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())
     }
 
     pub(crate) fn reply(&mut self, method: &str) -> Reply {
-        let status_line = self.line();
-        let status =
-            status_line.split(' ').nth(1).unwrap_or_else(|| panic!("{status_line}")).parse().unwrap();
+        self.try_reply(method).unwrap()
+    }
+
+    fn try_reply(&mut self, method: &str) -> io::Result<Reply> {
+        let status_line = self.line()?;
+        let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut headers = HashMap::new();
         loop {
-            let line = self.line();
+            let line = self.line()?;
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
         let length = headers.get("content-length").map_or(0, |text| text.parse().unwrap());
         let mut body = vec![0; if method == "HEAD" || status == 304 { 0 } else { length }];
-        self.stream.read_exact(&mut body).unwrap();
-        Reply { status, headers, body }
+        self.stream.read_exact(&mut body)?;
+        Ok(Reply { status, headers, body })
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        self.stream.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
     }
 }
 

@@ -11,9 +11,10 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION,
+    ACCEPT, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH, LINK, LOCATION,
 };
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use oci::Digest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -119,6 +120,25 @@ async fn next_piece(
     Ok(Some((Frame::data(piece.into()), (file, left.start + length..left.end))))
 }
 
+/// Whether a client has what an entity tag stands for (RFC 9110, 13.1.2).
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// Whether a client understands a media type (RFC 9110, 12.5.1); who does not say understands all.
+pub(super) fn is_accepted(headers: &HeaderMap, media_type: &str) -> bool {
+    let accepted = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = accepted.flat_map(|value| value.split(',')).map(str::trim).peekable();
+    let fits = |range: &str| {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0"));
+        matches!(name.trim(), "*/*" | "application/*") && !refused || name.trim() == media_type && !refused
+    };
+    ranges.peek().is_none() || ranges.any(fits)
+}
+
 pub(super) fn bytes(status: StatusCode, content_type: &str, content: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(content.into()).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
@@ -145,11 +165,21 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 
 /// A page of a list, with the way to the next one.
 pub(super) fn page(path: &str, page: &Page, next: Option<&str>, document: &Value) -> Response<Body> {
-    let mut response = json(StatusCode::OK, document);
+    let count = page.count.map(|count| ("n", count.to_string()));
+    followed(json(StatusCode::OK, document), path, next, count)
+}
+
+/// Names the page behind this one (RFC 8288).
+pub(super) fn followed(
+    mut response: Response<Body>,
+    path: &str,
+    next: Option<&str>,
+    more: Option<(&str, String)>,
+) -> Response<Body> {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     if let Some(last) = next {
-        let last = utf8_percent_encode(last, NON_ALPHANUMERIC);
-        let count = page.count.map(|count| format!("&n={count}")).unwrap_or_default();
-        let link = format!("<{path}?last={last}{count}>; rel=\"next\"");
+        let more = more.map(|(name, value)| format!("&{name}={}", encoded(&value))).unwrap_or_default();
+        let link = format!("<{path}?last={}{more}>; rel=\"next\"", encoded(last));
         response.headers_mut().insert(LINK, text_value(&link));
     }
     response

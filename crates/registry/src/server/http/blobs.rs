@@ -3,42 +3,47 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION, RANGE};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, LOCATION, RANGE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use oci::Digest;
 
 use super::answer::{self, Answer, CONTENT_DIGEST, Part};
-use super::{Asked, Door, blocking};
+use super::{Asked, Door, STALL, blocking};
+use crate::server::access::Caller;
+use crate::server::events::{Action, BLOB_TYPE, Event, Origin};
 use crate::server::failure::{Failure, Outcome};
 use crate::server::range::{self, Wanted};
 use crate::server::route::{self, Route};
-use crate::server::upload::{Shared, Upload};
+use crate::server::upload::{Algorithm, Shared, Upload};
 
 pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
     let method = asked.request.method().clone();
-    let Asked { route, query, request } = asked;
+    let Asked { route, query, caller, origin, request } = asked;
     match (route, method) {
-        (Route::Blob { name, digest }, Method::GET) => get(door, name, digest, request.headers()).await,
+        (Route::Blob { name, digest }, Method::GET) => {
+            get(door, name, digest, &origin, request.headers()).await
+        }
         (Route::Blob { name, digest }, Method::HEAD) => head(door, name, digest).await,
         (Route::Blob { name, digest }, Method::DELETE) => {
-            blocking(door, move |storage| storage.blob_delete(&name, &digest)).await?;
+            let (of, gone) = (name.clone(), digest.clone());
+            blocking(door, move |storage| storage.blob_delete(&of, &gone)).await?;
+            door.tell(&origin, || event(Action::Delete, &name, &digest, 0));
             Ok(answer::empty(StatusCode::ACCEPTED).into())
         }
-        (Route::Uploads { name }, Method::POST) => begin(door, name, &query, request).await,
+        (Route::Uploads { name }, Method::POST) => begin(door, name, &query, &caller, &origin, request).await,
         (Route::Upload { name, id }, Method::PATCH) => {
             let upload = find(door, &id).await?;
-            receive(door, &upload, request).await?;
-            let size = upload.lock().await.size;
+            let size = receive(door, &name, &id, &upload, request).await?;
             Ok(progress(StatusCode::ACCEPTED, &name, &id, size).into())
         }
         (Route::Upload { name, id }, Method::PUT) => {
             let digest = digest(&query)?.ok_or_else(|| Failure::digest_invalid("the digest is missing"))?;
             let upload = find(door, &id).await?;
-            receive(door, &upload, request).await?;
-            finish(door, id, upload, name, digest).await
+            receive(door, &name, &id, &upload, request).await?;
+            finish(door, id, upload, name, digest, &origin).await
         }
         (Route::Upload { name, id }, Method::GET | Method::HEAD) => {
             let upload = find(door, &id).await?;
@@ -47,26 +52,36 @@ pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
             Ok(progress(StatusCode::NO_CONTENT, &name, &id, upload.size).into())
         }
         (Route::Upload { id, .. }, Method::DELETE) => {
-            let mut upload = find(door, &id).await?.lock_owned().await;
-            blocking(door, move |storage| storage.upload_cancel(&id, &mut upload)).await?;
+            let upload = find(door, &id).await?;
+            cancel(door, id, &upload).await?;
             Ok(answer::empty(StatusCode::NO_CONTENT).into())
         }
         _ => Err(Failure::method()),
     }
 }
 
-async fn get(door: &Arc<Door>, name: String, digest: Digest, headers: &HeaderMap) -> Outcome<Answer> {
+async fn get(
+    door: &Arc<Door>,
+    name: String,
+    digest: Digest,
+    origin: &Origin,
+    headers: &HeaderMap,
+) -> Outcome<Answer> {
     let tag = format!("\"{digest}\"");
-    let of = digest.clone();
-    let (file, size) = blocking(door, move |storage| storage.blob_open(&name, &of)).await?;
-    if headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes()) {
+    let (of, wanted) = (name.clone(), digest.clone());
+    let (file, size) = blocking(door, move |storage| storage.blob_open(&of, &wanted)).await?;
+    if answer::is_known(headers, &tag) {
         return Ok(answer::with(answer::empty(StatusCode::NOT_MODIFIED), &[(ETAG, tag)]).into());
     }
-    let range = match range::wanted(headers.get(RANGE).and_then(|value| value.to_str().ok()), size) {
+    // A part of something else is of no use to who has the beginning of that (RFC 9110, 13.1.5).
+    let same = headers.get(IF_RANGE).is_none_or(|value| value.as_bytes() == tag.as_bytes());
+    let header = headers.get(RANGE).filter(|_| same).and_then(|value| value.to_str().ok());
+    let range = match range::wanted(header, size) {
         Wanted::All => None,
         Wanted::Part(range) => Some(range),
         Wanted::Outside => return Err(Failure::range()),
     };
+    door.tell(origin, || event(Action::Pull, &name, &digest, size));
     Ok(Answer::File(Part { file, digest, size, range }))
 }
 
@@ -82,26 +97,61 @@ async fn begin(
     door: &Arc<Door>,
     name: String,
     query: &[(String, String)],
+    caller: &Caller,
+    origin: &Origin,
     request: Request<Incoming>,
 ) -> Outcome<Answer> {
-    if let Some(mount) = value(query, "mount") {
-        let digest = route::digest(mount)?;
-        let from = value(query, "from").map(str::to_owned);
-        let (to, of) = (name.clone(), digest.clone());
-        if blocking(door, move |storage| storage.blob_mount(&to, &of, from.as_deref())).await? {
-            return Ok(created(&name, &digest).into());
-        }
+    if let Some(created) = mounted(door, &name, query, caller, origin).await? {
+        return Ok(created);
     }
     let digest = digest(query)?;
-    let (id, upload) = blocking(door, |storage| Ok(storage.uploads.begin()?)).await?;
+    let algorithm = match (&digest, value(query, "digest-algorithm")) {
+        (Some(digest), _) => Algorithm::of(digest)?,
+        (None, Some(name)) => Algorithm::parse(name)?,
+        (None, None) => Algorithm::default(),
+    };
+    let (id, upload) = blocking(door, move |storage| Ok(storage.uploads.begin(algorithm)?)).await?;
     let Some(digest) = digest else { return Ok(progress(StatusCode::ACCEPTED, &name, &id, 0).into()) };
-    match receive(door, &upload, request).await {
-        Ok(()) => finish(door, id, upload, name, digest).await,
+    match receive(door, &name, &id, &upload, request).await {
+        Ok(_) => finish(door, id, upload, name, digest, origin).await,
         Err(failure) => {
-            let mut upload = upload.lock_owned().await;
-            blocking(door, move |storage| storage.upload_cancel(&id, &mut upload)).await?;
+            // It may be gone already, with the failure.
+            drop(cancel(door, id, &upload).await);
             Err(failure)
         }
+    }
+}
+
+/// Gives a blob of another repository to this one, if the caller may read that. Without a word of where it is, only to
+/// who may read all. `None` if it has to be sent.
+async fn mounted(
+    door: &Arc<Door>,
+    name: &str,
+    query: &[(String, String)],
+    caller: &Caller,
+    origin: &Origin,
+) -> Outcome<Option<Answer>> {
+    let Some(mount) = value(query, "mount") else { return Ok(None) };
+    let (digest, from) = (route::digest(mount)?, value(query, "from").map(str::to_owned));
+    if !from.as_ref().map_or_else(|| caller.may_all(), |from| caller.may_pull(from)) {
+        return Ok(None);
+    }
+    let (to, of, source) = (name.to_owned(), digest.clone(), from.clone());
+    let size = blocking(door, move |storage| storage.blob_mount(&to, &of, source.as_deref())).await?;
+    let Some(size) = size else { return Ok(None) };
+    door.tell(origin, || Event { from, ..event(Action::Mount, name, &digest, size) });
+    Ok(Some(created(name, &digest).into()))
+}
+
+fn event(action: Action, name: &str, digest: &Digest, size: u64) -> Event {
+    Event {
+        action,
+        repository: name.into(),
+        digest: Some(digest.clone()),
+        media_type: BLOB_TYPE.into(),
+        size,
+        tag: None,
+        from: None,
     }
 }
 
@@ -110,22 +160,37 @@ async fn find(door: &Arc<Door>, id: &str) -> Outcome<Shared> {
     blocking(door, move |storage| storage.uploads.find(&id)).await
 }
 
+async fn cancel(door: &Arc<Door>, id: String, upload: &Shared) -> Outcome<()> {
+    let mut upload = Shared::clone(upload).lock_owned().await;
+    blocking(door, move |storage| storage.upload_cancel(&id, &mut upload)).await
+}
+
 async fn finish(
     door: &Arc<Door>,
     id: String,
     upload: Shared,
     name: String,
     digest: Digest,
+    origin: &Origin,
 ) -> Outcome<Answer> {
     let mut upload = upload.lock_owned().await;
-    let (to, of) = (name.clone(), digest.clone());
+    let (to, of, size) = (name.clone(), digest.clone(), upload.size);
     blocking(door, move |storage| storage.upload_finish(&id, &mut upload, &to, &of)).await?;
+    door.tell(origin, || event(Action::Push, &name, &digest, size));
     Ok(created(&name, &digest).into())
 }
 
-/// Adds a request's body to an upload. What came before a failure stays, for the client to go on behind it.
-async fn receive(door: &Arc<Door>, upload: &Shared, request: Request<Incoming>) -> Outcome<()> {
+/// Adds a request's body to an upload, and says how long that is now. What came before a failure stays, for the client
+/// to go on behind it; but what a quota has no room for goes.
+async fn receive(
+    door: &Arc<Door>,
+    name: &str,
+    id: &str,
+    upload: &Shared,
+    request: Request<Incoming>,
+) -> Outcome<u64> {
     let promised = promised(request.headers())?;
+    let length = content_length(request.headers());
     let mut body = request.into_body();
     let mut upload = Shared::clone(upload).lock_owned().await;
     upload.here()?;
@@ -135,11 +200,14 @@ async fn receive(door: &Arc<Door>, upload: &Shared, request: Request<Incoming>) 
         return Err(Failure::out_of_order(format!("the chunk begins at {first}, expected {}", upload.size)));
     }
     let begun = upload.size;
+    upload = with_room(door, name, id, upload, length.unwrap_or(0)).await?;
     let mut piece = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(Failure::body)?;
+    while let Some(frame) = next(&mut body).await? {
         piece.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
         if piece.len() >= PIECE_BYTES {
+            if length.is_none() {
+                upload = with_room(door, name, id, upload, piece.len() as u64).await?;
+            }
             upload = append(door, upload, piece.split()).await?;
         }
     }
@@ -149,11 +217,34 @@ async fn receive(door: &Arc<Door>, upload: &Shared, request: Request<Incoming>) 
             "the chunk has {} bytes, expected {length}",
             upload.size - begun
         ))),
-        _ => Ok(()),
+        _ => Ok(upload.size),
     }
 }
 
+async fn next(body: &mut Incoming) -> Outcome<Option<Frame<Bytes>>> {
+    let frame = tokio::time::timeout(STALL, body.frame()).await.map_err(|_| Failure::stalled())?;
+    frame.transpose().map_err(Failure::body)
+}
+
 type Owned = tokio::sync::OwnedMutexGuard<Upload>;
+
+/// Refuses early what no quota has room for, and forgets the upload then.
+async fn with_room(door: &Arc<Door>, name: &str, id: &str, mut upload: Owned, more: u64) -> Outcome<Owned> {
+    if door.config.quotas.is_empty() || more == 0 {
+        return Ok(upload);
+    }
+    let (name, id) = (name.to_owned(), id.to_owned());
+    blocking(door, move |storage| {
+        let wanted = upload.size.saturating_add(more);
+        // The view is gone before the upload is.
+        let checked = storage.check_quotas(&storage.catalog.view()?, &name, wanted);
+        if checked.is_err() {
+            storage.upload_cancel(&id, &mut upload)?;
+        }
+        checked.map(|()| upload)
+    })
+    .await
+}
 
 async fn append(door: &Arc<Door>, mut upload: Owned, piece: BytesMut) -> Outcome<Owned> {
     if piece.is_empty() {
@@ -173,11 +264,14 @@ fn promised(headers: &HeaderMap) -> Outcome<Option<(u64, u64)>> {
     let chunk = header.to_str().ok().and_then(range::chunk);
     let (first, length) =
         chunk.ok_or_else(|| Failure::out_of_order("the Content-Range is not understood"))?;
-    let sent = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if sent.is_some_and(|sent| sent != length) {
+    if content_length(headers).is_some_and(|sent| sent != length) {
         return Err(Failure::size_invalid("Content-Range and Content-Length differ"));
     }
     Ok(Some((first, length)))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn progress(status: StatusCode, name: &str, id: &str, size: u64) -> hyper::Response<answer::Body> {

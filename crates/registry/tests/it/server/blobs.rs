@@ -128,6 +128,31 @@ fn sha512_is_a_name_as_well() {
 }
 
 #[test]
+fn an_algorithm_is_announced_or_found_out_at_the_end() {
+    let (_folder, world) = world();
+    let digest = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                  2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+    for query in ["?digest-algorithm=sha512", ""] {
+        let begun = world.ask("POST", &format!("/v2/a/blobs/uploads/{query}"), &[], b"");
+        let done = world.ask("PUT", &format!("{}?digest={digest}", begun.header("location")), &[], b"abc");
+        assert_eq!(done.status, 201, "{}", done.text());
+    }
+    let unknown = world.ask("POST", "/v2/a/blobs/uploads/?digest-algorithm=md5", &[], b"");
+    assert_eq!((unknown.status, unknown.code().as_str()), (400, "DIGEST_INVALID"));
+}
+
+#[test]
+fn a_part_of_something_else_is_not_sent() {
+    let (_folder, world) = world();
+    let digest = world.push_blob("a", b"content");
+    let part = |tag: &str| {
+        let headers = [("Range", "bytes=0-2"), ("If-Range", tag)];
+        world.ask("GET", &format!("/v2/a/blobs/{digest}"), &headers, b"").status
+    };
+    assert_eq!((part(&format!("\"{digest}\"")), part("\"other\"")), (206, 200));
+}
+
+#[test]
 fn several_clients_may_push_the_same_blob_at_once() {
     let (folder, world) = world();
     let content = bytes(1_000_000);

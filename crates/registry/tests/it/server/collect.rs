@@ -60,3 +60,54 @@ fn images_pushed_while_it_collects_are_whole() {
         assert!(count > 0);
     });
 }
+
+/// Without any grace, and while clients push in every order: whatever was acknowledged and stands in a manifest is there.
+#[test]
+fn a_collection_without_grace_takes_nothing_that_a_push_relies_on() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let world = World::new(folder.path());
+    std::thread::scope(|scope| {
+        let pushing: Vec<_> = (0..3)
+            .map(|client| {
+                let world = &world;
+                scope.spawn(move || {
+                    for number in 0..40 {
+                        // The same layers come and go in several repositories.
+                        let layer = bytes(1000 + number % 5);
+                        let pushed = push(world, &format!("repository{client}"), &layer);
+                        if number % 3 == 0
+                            && let Some(digest) = pushed
+                        {
+                            let path = format!("/v2/repository{client}/manifests/{digest}");
+                            world.ask("DELETE", &path, &[], b"");
+                        }
+                    }
+                })
+            })
+            .collect();
+        while !pushing.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            world.server.collect(NO_GRACE).unwrap();
+        }
+    });
+    for client in 0..3 {
+        let name = format!("repository{client}");
+        let found = world.get(&format!("/v2/{name}/manifests/1"));
+        if found.status == 200 {
+            let manifest: oci::Manifest = serde_json::from_slice(&found.body).unwrap();
+            for blob in manifest.layers.iter().chain([&manifest.config]) {
+                let blob = world.get(&format!("/v2/{name}/blobs/{}", blob.digest));
+                assert_eq!(blob.status, 200, "{name}");
+            }
+        }
+    }
+}
+
+/// A push whose blobs may be collected in its middle, since there is no grace; then its manifest is refused.
+fn push(world: &World, name: &str, layer: &[u8]) -> Option<Digest> {
+    world.push_blob(name, crate::world::CONFIG);
+    world.push_blob(name, layer);
+    let manifest = crate::world::image(layer);
+    let put = world.put_manifest(name, "1", &manifest);
+    assert!(put.status == 201 || put.code() == "MANIFEST_BLOB_UNKNOWN", "{}", put.text());
+    (put.status == 201).then(|| Digest::sha256(&manifest))
+}

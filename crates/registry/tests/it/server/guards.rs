@@ -75,6 +75,33 @@ fn a_quota_bounds_what_is_below_its_prefix() {
 }
 
 #[test]
+fn what_a_quota_has_no_room_for_is_refused_before_it_came() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let quotas = vec![Quota { prefix: String::new(), bytes_max: 1500 }];
+    let world = World::with(Config { quotas, ..Config::new(folder.path()) });
+    let begun = world.ask("POST", "/v2/a/blobs/uploads/", &[], b"");
+    let place = begun.header("location").to_owned();
+    assert_eq!(world.ask("PATCH", &place, &[], &bytes(1000)).status, 202);
+    let mut client = world.client();
+    client.send("PATCH", &place, &[], 1 << 40, b"");
+    let refused = client.reply("PATCH");
+    assert_eq!((refused.status, refused.code().as_str()), (403, "DENIED"));
+    assert!(refused.text().contains("quota of the registry exceeded"), "{}", refused.text());
+    assert_eq!(crate::world::files(folder.path(), "uploads"), 0);
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_still_sends() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("htpasswd");
+    std::fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).unwrap())).unwrap();
+    let world = World::with(Config { htpasswd: Some(file), ..Config::new(folder.path()) });
+    let refused = world.ask("POST", "/v2/a/blobs/uploads/?digest=x", &[], &bytes(5_000_000));
+    assert_eq!(refused.status, 401);
+    assert_eq!(world.get("/metrics").status, 401);
+}
+
+#[test]
 fn wrong_paths_and_methods_are_told_apart() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let world = World::new(folder.path());

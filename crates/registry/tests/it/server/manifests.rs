@@ -120,3 +120,68 @@ fn deleting_a_manifest_takes_its_tags_and_deleting_a_tag_only_that() {
     assert_eq!(world.get("/v2/a/manifests/2").status, 404);
     assert_eq!(world.ask("DELETE", &format!("/v2/a/manifests/{digest}"), &[], b"").status, 404);
 }
+
+#[test]
+fn who_understands_no_lists_gets_the_usual_platform() {
+    let (_folder, world) = world();
+    let one = world.push_image("a", "one", b"layer");
+    let mut entry = Descriptor::new(media_type::OCI_MANIFEST, one.clone(), 1);
+    entry.platform =
+        Some(oci::Platform { architecture: "amd64".into(), os: "linux".into(), ..Default::default() });
+    let list = serde_json::to_vec(&oci::Index::new(vec![entry])).unwrap();
+    let put = world.ask("PUT", "/v2/a/manifests/list", &[("Content-Type", media_type::OCI_INDEX)], &list);
+    assert_eq!(put.status, 201, "{}", put.text());
+    let digest = Digest::sha256(&list);
+    let asked = |accept: &str, key: &str| {
+        let reply = world.ask("GET", &format!("/v2/a/manifests/{key}"), &[("Accept", accept)], b"");
+        reply.header("docker-content-digest").to_owned()
+    };
+    assert_eq!(asked(media_type::OCI_MANIFEST, "list"), one.as_str());
+    assert_eq!(asked(media_type::OCI_MANIFEST, digest.as_str()), digest.as_str());
+    for accept in [
+        "*/*",
+        "application/*;q=0.5",
+        media_type::OCI_INDEX,
+        "text/plain",
+        "a/b, application/vnd.oci.image.index.v1+json",
+    ] {
+        assert_eq!(asked(accept, "list"), digest.as_str(), "{accept}");
+    }
+    assert_eq!(
+        asked(&format!("{}, {};q=0", media_type::OCI_MANIFEST, media_type::OCI_INDEX), "list"),
+        one.as_str()
+    );
+}
+
+#[test]
+fn many_referrers_come_page_by_page() {
+    let (_folder, world) = world();
+    let subject = Descriptor::of(media_type::OCI_MANIFEST, b"not here");
+    world.push_blob("a", b"{}");
+    for number in 0..4 {
+        let manifest = oci::Manifest {
+            artifact_type: Some("x/y+z".into()),
+            subject: Some(subject.clone()),
+            annotations: [("much".to_owned(), number.to_string().repeat(1_500_000))].into(),
+            ..oci::Manifest::new(Descriptor::of(media_type::OCI_EMPTY, b"{}"), Vec::new())
+        };
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(world.put_manifest("a", Digest::sha256(&bytes).as_str(), &bytes).status, 201);
+    }
+    let first = world.get(&format!("/v2/a/referrers/{}?artifactType=x%2Fy%2Bz", subject.digest));
+    assert_eq!(document(&first)["manifests"].as_array().unwrap().len(), 2);
+    let link = first.header("link").to_owned();
+    let next = link.strip_prefix('<').and_then(|link| link.split_once('>')).unwrap().0;
+    let second = world.get(next);
+    assert_eq!(second.header("oci-filters-applied"), "artifactType");
+    assert_eq!((document(&second)["manifests"].as_array().unwrap().len(), second.header("link")), (2, ""));
+}
+
+#[test]
+fn what_is_known_is_not_sent_again() {
+    let (_folder, world) = world();
+    let digest = world.push_image("a", "1", b"layer");
+    let known = |tags: &str| world.ask("GET", "/v2/a/manifests/1", &[("If-None-Match", tags)], b"").status;
+    assert_eq!(known(&format!("\"x\", W/\"{digest}\"")), 304);
+    assert_eq!((known("*"), known("\"x\"")), (304, 200));
+}

@@ -31,22 +31,27 @@ impl Htpasswd {
         Ok(htpasswd)
     }
 
+    /// Whether the password was found right before, and the file has not changed since.
+    pub(crate) fn is_remembered(&self, user: &str, password: &str) -> Result<bool> {
+        let mut state = self.lock();
+        self.refresh(&mut state)?;
+        Ok(state.right.contains(&mark(user, password)))
+    }
+
     /// Whether the password is the user's. Blocks for as long as bcrypt takes.
     pub(crate) fn is_right(&self, user: &str, password: &str) -> Result<bool> {
-        let mark = Digest::sha256(format!("{user}:{password}").as_bytes());
-        let hash = {
+        let (hash, read) = {
             let mut state = self.lock();
             self.refresh(&mut state)?;
-            if state.right.contains(&mark) {
-                return Ok(true);
-            }
-            state.users.get(user).cloned()
+            (state.users.get(user).cloned(), state.read)
         };
         // A user that does not exist takes as long as a wrong password.
         let right =
             bcrypt::verify(password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false) && hash.is_some();
-        if right {
-            self.lock().right.insert(mark);
+        let mut state = self.lock();
+        // Not if the file has changed while bcrypt worked.
+        if right && state.read == read {
+            state.right.insert(mark(user, password));
         }
         Ok(right)
     }
@@ -66,6 +71,10 @@ impl Htpasswd {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn mark(user: &str, password: &str) -> Digest {
+    Digest::sha256(format!("{user}:{password}").as_bytes())
 }
 
 fn users(text: &str) -> Result<HashMap<String, String>> {
