@@ -117,6 +117,13 @@ pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
     rustix::fs::fcntl_setfl(fd, wanted).call(|| "fcntl F_SETFL")
 }
 
+/// Sends bytes that more follow at once: the kernel may hold them back to fill a packet (MSG_MORE, send(2)). Returns how
+/// many went.
+pub fn send_with_more(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+    Ok(rustix::io::retry_on_intr(|| rustix::net::send(&socket, bytes, flags))?)
+}
+
 /// Sends bytes, and with the first of them the descriptors; returns how many bytes went. At least one byte must be
 /// given: descriptors do not travel alone on a stream.
 pub fn send_with_fds(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {

@@ -29,6 +29,13 @@ pub(crate) fn listen(storage: &Storage) -> Result<UnixListener> {
     UnixListener::from_std(listener).call(|| "epoll_ctl")
 }
 
+/// Takes the socket away, when nobody serves any more.
+pub(crate) fn close(storage: &Storage) {
+    if let Err(error) = fs::remove_file_if_exists(storage.path(SOCKET)) {
+        tracing::debug!(%error, "the control socket stays behind");
+    }
+}
+
 /// Answers one after the other: there is one thing to ask for, and it can run once at a time.
 pub(crate) async fn serve(listener: UnixListener, storage: Arc<Storage>) {
     loop {

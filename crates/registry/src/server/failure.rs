@@ -15,7 +15,7 @@ pub(crate) struct Failure {
     /// What a client that is not known has to bring: the `WWW-Authenticate` of the answer.
     pub(crate) challenge: Option<String>,
     /// Only for the log: what is wrong on our side is nobody else's business.
-    pub(crate) source: Option<Error>,
+    pub(crate) source: Option<Box<Error>>,
 }
 
 impl Failure {
@@ -116,7 +116,7 @@ impl Failure {
 
     /// For the operator, who may know what happened on our side.
     pub(crate) fn into_error(self) -> Error {
-        self.source.unwrap_or_else(|| Error::internal(self.message))
+        self.source.map_or_else(|| Error::internal(self.message), |error| *error)
     }
 
     /// `{"errors": […]}`.
@@ -136,6 +136,6 @@ impl From<Error> for Failure {
             }
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal error of the registry"),
         };
-        Self { source: Some(error), ..Self::new(status, "UNKNOWN", message) }
+        Self { source: Some(Box::new(error)), ..Self::new(status, "UNKNOWN", message) }
     }
 }

@@ -145,6 +145,7 @@ impl Server {
         end.send_replace(true);
         let all_left = async { while tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(FAREWELL, all_left).await);
+        control::close(&self.door.storage);
         Ok(())
     }
 }

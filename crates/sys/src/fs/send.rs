@@ -1,20 +1,18 @@
 //! Sending a file's content without bringing it into the process.
 
+use std::io;
 use std::os::fd::AsFd;
 
-use fault::{Call, Result};
 use rustix::fs as kernel;
-
-use super::at::place;
 
 /// sendfile(2) from `from` at `offset` into a socket, pipe or file; advances `offset`. Returns the bytes sent,
 /// which may be fewer; zero at the end of the file.
-pub fn sendfile(to: impl AsFd, from: impl AsFd, offset: &mut u64, length: u64) -> Result<u64> {
+///
+/// A bare error, so that a caller can tell `WouldBlock`: that is no failure, and words for it would cost more than the call.
+pub fn sendfile(to: impl AsFd, from: impl AsFd, offset: &mut u64, length: u64) -> io::Result<u64> {
     // The kernel caps at 2 GiB anyway.
     let length = usize::try_from(length.min(1 << 30)).expect("1 GiB fits");
-    kernel::sendfile(to.as_fd(), from.as_fd(), Some(offset), length)
-        .map(|count| count as u64)
-        .call(|| format!("sendfile {} to {}", place(&from, ""), place(&to, "")))
+    Ok(kernel::sendfile(to.as_fd(), from.as_fd(), Some(offset), length)? as u64)
 }
 
 #[cfg(test)]

@@ -36,14 +36,16 @@ pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
         (Route::Uploads { name }, Method::POST) => begin(door, name, &query, &caller, &origin, request).await,
         (Route::Upload { name, id }, Method::PATCH) => {
             let upload = find(door, &id).await?;
-            let size = receive(door, &name, &id, &upload, request).await?;
-            Ok(progress(StatusCode::ACCEPTED, &name, &id, size).into())
+            let of = Of { name, id, digest: None };
+            let size = receive(door, &of, &upload, request).await?;
+            Ok(progress(StatusCode::ACCEPTED, &of.name, &of.id, size).into())
         }
         (Route::Upload { name, id }, Method::PUT) => {
             let digest = digest(&query)?.ok_or_else(|| Failure::digest_invalid("the digest is missing"))?;
             let upload = find(door, &id).await?;
-            receive(door, &name, &id, &upload, request).await?;
-            finish(door, id, upload, name, digest, &origin).await
+            let of = Of { name, id, digest: Some(digest.clone()) };
+            receive(door, &of, &upload, request).await?;
+            finish(door, of.id, upload, of.name, digest, &origin).await
         }
         (Route::Upload { name, id }, Method::GET | Method::HEAD) => {
             let upload = find(door, &id).await?;
@@ -112,11 +114,12 @@ async fn begin(
     };
     let (id, upload) = blocking(door, move |storage| Ok(storage.uploads.begin(algorithm)?)).await?;
     let Some(digest) = digest else { return Ok(progress(StatusCode::ACCEPTED, &name, &id, 0).into()) };
-    match receive(door, &name, &id, &upload, request).await {
-        Ok(_) => finish(door, id, upload, name, digest, origin).await,
+    let of = Of { name, id, digest: Some(digest.clone()) };
+    match receive(door, &of, &upload, request).await {
+        Ok(_) => finish(door, of.id, upload, of.name, digest, origin).await,
         Err(failure) => {
             // It may be gone already, with the failure.
-            drop(cancel(door, id, &upload).await);
+            drop(cancel(door, of.id, &upload).await);
             Err(failure)
         }
     }
@@ -180,15 +183,17 @@ async fn finish(
     Ok(created(&name, &digest).into())
 }
 
+/// Which upload, and what it is to become, as far as that is known yet.
+#[derive(Clone)]
+struct Of {
+    name: String,
+    id: String,
+    digest: Option<Digest>,
+}
+
 /// Adds a request's body to an upload, and says how long that is now. What came before a failure stays, for the client
 /// to go on behind it; but what a quota has no room for goes.
-async fn receive(
-    door: &Arc<Door>,
-    name: &str,
-    id: &str,
-    upload: &Shared,
-    request: Request<Incoming>,
-) -> Outcome<u64> {
+async fn receive(door: &Arc<Door>, of: &Of, upload: &Shared, request: Request<Incoming>) -> Outcome<u64> {
     let promised = promised(request.headers())?;
     let length = content_length(request.headers());
     let mut body = request.into_body();
@@ -200,13 +205,13 @@ async fn receive(
         return Err(Failure::out_of_order(format!("the chunk begins at {first}, expected {}", upload.size)));
     }
     let begun = upload.size;
-    upload = with_room(door, name, id, upload, length.unwrap_or(0)).await?;
+    upload = with_room(door, of, upload, length.unwrap_or(0)).await?;
     let mut piece = BytesMut::new();
     while let Some(frame) = next(&mut body).await? {
         piece.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
         if piece.len() >= PIECE_BYTES {
             if length.is_none() {
-                upload = with_room(door, name, id, upload, piece.len() as u64).await?;
+                upload = with_room(door, of, upload, piece.len() as u64).await?;
             }
             upload = append(door, upload, piece.split()).await?;
         }
@@ -229,17 +234,20 @@ async fn next(body: &mut Incoming) -> Outcome<Option<Frame<Bytes>>> {
 type Owned = tokio::sync::OwnedMutexGuard<Upload>;
 
 /// Refuses early what no quota has room for, and forgets the upload then.
-async fn with_room(door: &Arc<Door>, name: &str, id: &str, mut upload: Owned, more: u64) -> Outcome<Owned> {
+async fn with_room(door: &Arc<Door>, of: &Of, mut upload: Owned, more: u64) -> Outcome<Owned> {
     if door.config.quotas.is_empty() || more == 0 {
         return Ok(upload);
     }
-    let (name, id) = (name.to_owned(), id.to_owned());
+    let of = of.clone();
     blocking(door, move |storage| {
-        let wanted = upload.size.saturating_add(more);
-        // The view is gone before the upload is.
-        let checked = storage.check_quotas(&storage.catalog.view()?, &name, wanted);
+        let size = upload.size.saturating_add(more);
+        let view = storage.catalog.view()?;
+        let checked = match &of.digest {
+            Some(digest) => storage.check_room(&view, &of.name, digest, size),
+            None => storage.check_quotas(&view, &of.name, size),
+        };
         if checked.is_err() {
-            storage.upload_cancel(&id, &mut upload)?;
+            storage.upload_cancel(&of.id, &mut upload)?;
         }
         checked.map(|()| upload)
     })
