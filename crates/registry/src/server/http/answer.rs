@@ -134,7 +134,7 @@ pub(super) fn is_accepted(headers: &HeaderMap, media_type: &str) -> bool {
     let fits = |range: &str| {
         let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
         let refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0"));
-        matches!(name.trim(), "*/*" | "application/*") && !refused || name.trim() == media_type && !refused
+        !refused && (matches!(name.trim(), "*/*" | "application/*") || name.trim() == media_type)
     };
     ranges.peek().is_none() || ranges.any(fits)
 }
