@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn look(attribute: &Attribute<'_>, depth: u32) {
-    let (_, _, _) = (attribute.number(), attribute.number_be(), attribute.text());
+    let (_, _) = (attribute.number(), attribute.text());
     if depth > 0 {
         attribute.nested().for_each(|inner| look(&inner, depth - 1));
     }
