@@ -33,8 +33,8 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
             Ok(built(profile))
         }
         Profile::Release => {
-            run(&mut cargo(&["build", "--release", "--package", "cli", "--package", "daemon", "--bins"]))?;
-            run(&mut cargo(&["build", "--profile", "small", "--package", "runtime", "--bins"]))?;
+            run(&mut stamped(&["build", "--release", "--package", "cli", "--package", "daemon", "--bins"]))?;
+            run(&mut stamped(&["build", "--profile", "small", "--package", "runtime", "--bins"]))?;
             let folder = built(profile);
             replace(&folder.with_file_name("small").join("kogge-runtime"), &folder.join("kogge-runtime"))?;
             Ok(folder)
@@ -63,6 +63,18 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = bare_cargo(arguments);
     cargo.env("CARGO_BUILD_TARGET", host());
+    cargo
+}
+
+/// Cargo told the commit that is built and the commit's time, so that the same source gives the same programs.
+fn stamped(arguments: &[&str]) -> Command {
+    let mut cargo = cargo(arguments);
+    for (variable, format) in [("KOGGE_COMMIT", "--format=%h"), ("KOGGE_BUILD_TIME", "--format=%cI")] {
+        let shown = output(command("git", &["log", "-1", format]).current_dir(workspace()));
+        if let Ok(text) = shown {
+            cargo.env(variable, text.trim());
+        }
+    }
     cargo
 }
 
