@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 
-use fault::{Error, Result};
+use fault::{Doing, Error, Result};
 use lexopt::Arg;
 
 use crate::config_file;
@@ -33,7 +33,7 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
                 validate = true;
                 continue;
             }
-            Arg::Value(word) if word == "teardown" && persona == Persona::Kogged && !teardown => {
+            Arg::Value(word) if word == "teardown" && !teardown => {
                 teardown = true;
                 continue;
             }
@@ -52,8 +52,9 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
         })?;
         given.push(setting);
     }
-    settings.registries_by_flags = settings.registries.clone();
+    settings.by_flags = Some(Box::new(settings.clone()));
     config_file::read(&mut settings, &given)?;
+    settings.defaults.check().doing(|| "failed to set log opts")?;
     Ok(match (validate, teardown) {
         (true, _) => Wish::Print("configuration OK".to_owned()),
         (false, true) => Wish::Teardown(Box::new(settings)),
@@ -129,9 +130,13 @@ fn version(persona: Persona) -> String {
 
 fn help(persona: Persona) -> String {
     let mut text = format!("Usage:  {} [OPTIONS]\n\n{ABOUT}\n", persona.name());
+    text.push_str("\nCommands:\n");
     if persona == Persona::Kogged {
-        text.push_str("\nCommands:\n  registry               Serve a registry of images (kogged registry --help)\n  teardown               Remove all containers and networks of a daemon with these options\n");
+        text.push_str("  registry               Serve a registry of images (kogged registry --help)\n");
     }
+    text.push_str(
+        "  teardown               Remove all containers and networks of a daemon with these options\n",
+    );
     text.push_str("\nOptions:\n");
     let own = SETTINGS.iter().filter_map(|setting| match setting.meaning {
         Meaning::Set(_, about) => Some((setting.short, setting.flag, about)),
@@ -219,11 +224,13 @@ mod tests {
             complaint(Persona::Kogged, "-H"),
             "flag needs an argument: 'H' in -H\nSee 'kogged --help'."
         );
-        assert_eq!(complaint(Persona::Dockerd, "--tlsverify"), "not supported: --tlsverify=true");
         assert_eq!(
             complaint(Persona::Dockerd, "--userns-remap=default"),
-            "not supported: --userns-remap=default"
+            "not supported: --userns-remap=default\n\
+             hint: without it the daemon starts, but root in a container is root of the host"
         );
+        assert!(complaint(Persona::Dockerd, "--tlsverify").starts_with("not supported: --tlsverify=true\n"));
+        assert!(complaint(Persona::Kogged, "--log-opt max-size=x").starts_with("failed to set log opts: "));
         assert!(complaint(Persona::Kogged, "run").starts_with("\"kogged\" accepts no argument(s)."));
         assert!(complaint(Persona::Kogged, "-l loud").contains("invalid logging level: loud"));
     }
@@ -247,6 +254,10 @@ mod tests {
         );
         assert!(matches!(wish("--validate -D"), Ok(Wish::Print(text)) if text == "configuration OK"));
         assert!(wish("teardown teardown").is_err());
+        let dockerd = parse(Persona::Dockerd, ["teardown".into()]);
+        assert!(
+            matches!(dockerd, Ok(Wish::Teardown(settings)) if settings.data_root == Path::new("/var/lib/docker"))
+        );
     }
 
     #[test]

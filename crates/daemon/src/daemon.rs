@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::Engine;
 use fault::{Call, Doing, Error, Result};
@@ -27,6 +27,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for name in &settings.ignored {
         warn!("--{name} means nothing to this daemon and is ignored");
     }
+    for text in &settings.warnings {
+        warn!("{text}");
+    }
     for (name, why) in &settings.deprecated {
         warn!("{name} is deprecated: {why}");
     }
@@ -49,7 +52,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
 async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedFd>) -> Result<()> {
     let mut signals = Signals::open()?;
     make_folders(settings)?;
-    let _alone = lock(&settings.data_root).await?;
+    let _alone = lock(&settings.data_root, LOCK_PATIENCE).await?;
     let _pid_file = PidFile::write(&settings.pid_file)?;
     let mut listeners = Vec::new();
     for host in settings.hosts() {
@@ -62,7 +65,7 @@ async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedF
     let (end, ending) = ending::channel();
     let mut doors = serve_all(listeners, &engine, &ending);
     while let Wanted::Reload = signals.next().await {
-        reload(settings, level, &engine);
+        reload(settings, level, &engine).await;
     }
     info!("the daemon ends; containers go on");
     end.say();
@@ -87,8 +90,9 @@ pub(crate) fn make_folders(settings: &Settings) -> Result<()> {
 
 /// One daemon a data root. The lock dies with its process, and a moment later with children that this process was just
 /// starting when it was killed: until they have executed their program they share its descriptors.
-async fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
-    for _ in 0..LOCK_ATTEMPTS {
+pub(crate) async fn lock(data_root: &Path, patience: Duration) -> Result<sys::fs::Lock> {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
         if let Some(lock) = sys::fs::Lock::try_acquire(lock_file(data_root))? {
             return Ok(lock);
         }
@@ -97,7 +101,7 @@ async fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
     Err(Error::conflict(format!("another daemon is running on the data root {}", data_root.display())))
 }
 
-pub(crate) fn lock_file(data_root: &Path) -> PathBuf {
+fn lock_file(data_root: &Path) -> PathBuf {
     data_root.join("kogged.lock")
 }
 
@@ -107,6 +111,11 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         bridge: settings.bridge.clone(),
         table: table(&settings.bridge),
         mtu: settings.mtu.unwrap_or(default.network.mtu),
+        address: settings.address,
+        pools: match settings.pools.is_empty() {
+            true => default.network.pools,
+            false => settings.pools.clone(),
+        },
         ..default.network
     };
     Ok(engine::Config {
@@ -117,10 +126,19 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         network,
         registries: settings.registries.clone(),
         dns: settings.dns.clone(),
-        labels: settings.labels.clone(),
-        debug: settings.debug,
+        live: live_settings(settings),
         ..engine::Config::default()
     })
+}
+
+/// What a reload may change.
+fn live_settings(settings: &Settings) -> engine::Live {
+    engine::Live {
+        defaults: settings.defaults.clone(),
+        labels: settings.labels.clone(),
+        warnings: settings.warnings.clone(),
+        debug: settings.debug,
+    }
 }
 
 /// Two daemons on one host have two bridges, and must have two tables of rules.
@@ -139,18 +157,20 @@ fn runtime_program() -> Result<PathBuf> {
     })
 }
 
-fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
-    let reloaded = config_file::reloaded(settings).and_then(|wanted| {
-        engine.set_registries(wanted.registries.clone())?;
-        Ok(wanted)
-    });
-    match reloaded {
+async fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
+    match try_reload(settings, engine).await {
         Ok(wanted) => {
             level.set(wanted.level());
             info!(level = %wanted.level(), "reloaded the configuration");
         }
         Err(error) => error!(%error, "reloading the configuration"),
     }
+}
+
+async fn try_reload(settings: &Settings, engine: &Engine) -> Result<Settings> {
+    let wanted = config_file::reloaded(settings)?;
+    engine::system::reload(engine, live_settings(&wanted), wanted.registries.clone()).await?;
+    Ok(wanted)
 }
 
 enum Wanted {
@@ -184,7 +204,7 @@ impl Signals {
 }
 
 /// Half a second: much longer than an exec takes, and soon enough to hear of a daemon that really runs.
-const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Two threads are enough to copy bytes and wait; blocking work has its own.

@@ -156,9 +156,10 @@ fn check_working_dir(root: BorrowedFd<'_>, dir: &str) -> Result<()> {
 fn intend(engine: &Engine, record: &Record) -> Result<()> {
     let folder = engine.config().run_folder(&record.id);
     sys::fs::create_dir_all(&folder, 0o700)?;
-    // An earlier run's, if its exit could not be recorded for want of room.
-    sys::fs::remove_file_if_exists(config::exit_file(&folder))?;
+    // Both an earlier run's, if its exit could not be recorded for want of room.
+    sys::fs::remove_file_if_exists(config::monitor_socket(&folder))?;
     record.intend_run(&engine.config().folder(&record.id), engine.boot_id())?;
+    sys::fs::remove_file_if_exists(config::exit_file(&folder))?;
     sys::crash::point("container.start.intended");
     Ok(())
 }
@@ -250,7 +251,8 @@ fn compose(
 ) -> Result<(Start, Fds)> {
     let folder = engine.config().folder(&record.id);
     let run_folder = engine.config().run_folder(&record.id);
-    let record = located(engine, record)?;
+    let mut record = located(engine, record)?;
+    engine.live().defaults.overlay(&mut record.host_config);
     let spec = resolve::spec(&record, facts(engine, &record, user, peers, &folder)?)?;
     let mut fds = Fds::default();
     let mounts = sources(&spec, &record, peers, &mut fds)?;
