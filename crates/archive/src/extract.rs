@@ -100,7 +100,7 @@ impl<'a> Extraction<'a> {
     }
 
     fn add(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
-        let path = name::beneath(&entry.header.name, self.how.into)?;
+        let path = name::beneath(&entry.header.name)?;
         let Some(name) = path.file_name() else { return self.add_root(&entry.header) };
         self.refuse_hidden(&path)?;
         self.done.entries += 1;
