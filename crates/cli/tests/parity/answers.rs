@@ -1,5 +1,5 @@
 //! The fixed answers. Names tell what a thing is for: `nothing` does not exist, `stopped` does not run, `noexec` cannot
-//! be started.
+//! be started, `endless` goes on until it is left.
 
 use super::daemon::Request;
 
@@ -10,10 +10,16 @@ pub(crate) enum Answer {
     /// A tar archive, with what lies at its path in a header.
     Archive(String, Vec<u8>),
     Hijacked(Vec<u8>),
+    /// A stream that stays open without a byte more.
+    Held(&'static str),
 }
 
 pub(crate) fn answer(request: &Request) -> Answer {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
+    if is_endless(&parts, request) {
+        let is_attach = parts.last() == Some(&"attach");
+        return Answer::Held(if is_attach { UPGRADED } else { "HTTP/1.1 200 OK\r\n\r\nbegun" });
+    }
     match (request.method.as_str(), parts.as_slice()) {
         ("HEAD" | "GET", ["_ping"]) => Answer::Empty(200),
         ("HEAD", ["containers", "web", "archive"]) => Answer::Archive(stat(request), Vec::new()),
@@ -113,6 +119,18 @@ fn archive() -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// What has to do with `endless`, the image and the container.
+fn is_endless(parts: &[&str], request: &Request) -> bool {
+    let of_container = |name: &str| name == "endless" || name.starts_with('7');
+    match parts {
+        ["containers", name, "attach" | "wait" | "export"] => of_container(name),
+        ["images", "get"] => request.query["names"][0] == "endless",
+        _ => false,
+    }
+}
+
+pub(crate) const UPGRADED: &str = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
 fn is_gone(name: &str) -> bool {
     name == "nothing"
 }
@@ -146,6 +164,7 @@ fn create(request: &Request) -> Answer {
         "missing" => return fail(404, "No such image: missing:latest"),
         "noexec" => ("9", "[]"),
         "denied" => ("8", "[]"),
+        "endless" => ("7", "[]"),
         "warned" => ("1", r#"["mind the gap"]"#),
         _ => ("1", "[]"),
     };
@@ -179,7 +198,8 @@ fn output() -> Vec<u8> {
 
 fn container(name: &str) -> String {
     let running = name != "stopped";
-    CONTAINER.replace("RUNNING", if running { "true" } else { "false" })
+    let text = CONTAINER.replace("RUNNING", if running { "true" } else { "false" });
+    if name == "endless" { text.replacen("1f2e3d4c", "7f2e3d4c", 1) } else { text }
 }
 
 const CONTAINERS: &str = r#"[
