@@ -100,7 +100,7 @@ impl<'a> Extraction<'a> {
     }
 
     fn add(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
-        let path = name::beneath(&entry.header.name, self.how.into)?;
+        let path = name::beneath(&entry.header.name)?;
         let Some(name) = path.file_name() else { return self.add_root(&entry.header) };
         self.refuse_hidden(&path)?;
         self.done.entries += 1;
@@ -111,7 +111,10 @@ impl<'a> Extraction<'a> {
             self.folders.forget();
             return Ok(());
         }
-        self.make(&place, entry).doing(|| format!("extracting {}", path.display()))
+        match self.make(&place, entry) {
+            Err(error) if tar::is_cut(&error) => Err(error),
+            result => result.doing(|| format!("extracting {}", path.display())),
+        }
     }
 
     /// `./`, the directory that all goes into. A layer says what it looks like; else it is the caller's. Both as Docker

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use fault::Error;
+use fault::{Error, Kind};
 use sys::time::Timestamp;
 
 mod block;
@@ -114,6 +114,11 @@ pub(crate) fn read_failed(error: io::Error) -> Error {
         Ok(inner) => inner,
         Err(error) => Error::io("read archive", error),
     }
+}
+
+/// Whether an archive broke off: that is no matter of the entry where it did.
+pub(crate) fn is_cut(error: &Error) -> bool {
+    error.kind() == Kind::Invalid && error.to_string() == "unexpected EOF"
 }
 
 fn unexpected_eof() -> io::Error {

@@ -12,6 +12,7 @@ mod credentials;
 mod exit;
 mod flags;
 mod format;
+mod interrupt;
 mod progress;
 mod stream;
 mod terminal;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit::{Exit, Outcome};
 use crate::format::human;
+use crate::interrupt::INTERRUPTED;
 
 /// What a shell shows for a process that died of SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
@@ -63,12 +64,12 @@ fn unwritable(error: io::Error) -> Exit {
     }
 }
 
-/// Asks a yes-or-no question; anything but `y` is no.
-pub(crate) fn confirm(question: &str) -> Outcome<bool> {
-    write(format!("{question} [y/N] ").as_bytes())?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Exit::failure(format!("read: {error}")))?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
+/// Asks a yes-or-no question; anything but `y` is no, and so is Ctrl-C.
+pub(crate) async fn confirm(question: &str) -> Outcome<bool> {
+    match ask(&format!("{question} [y/N] ")).await {
+        Err(exit) if exit.code == INTERRUPTED => Ok(false),
+        answer => Ok(answer?.eq_ignore_ascii_case("y")),
+    }
 }
 
 /// Asks for a line. Ctrl-C ends the command, but not before the caller has put back what it changed.
@@ -98,9 +99,6 @@ pub(crate) async fn ask_silently(question: &str) -> Outcome<String> {
     line("")?;
     Ok(answer)
 }
-
-/// What a shell shows for a process that died of SIGINT.
-const INTERRUPTED: u8 = 130;
 
 pub(crate) fn input_is_terminal() -> bool {
     io::stdin().is_terminal()

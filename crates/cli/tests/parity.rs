@@ -11,12 +11,16 @@ mod parity {
 }
 
 use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use parity::daemon::{Daemon, Request};
+use parity::daemon::{Daemon, Request, wait};
 use parity::help;
 use parity::lines::{ACTIONS, CREATES, MISTAKES, VIEWS};
+use sys::signal::{SIGINT, SIGTERM};
 
 const KOGGE: &str = env!("CARGO_BIN_EXE_kogge");
 
@@ -34,10 +38,24 @@ fn run(program: impl AsRef<OsStr>, words: &[String]) -> Deed {
     run_against(&Daemon::start(), program, words)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the two command lines are what is tested")]
 fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) -> Deed {
+    deed(daemon, command(daemon, program, words).output().unwrap())
+}
+
+fn deed(daemon: &Daemon, output: Output) -> Deed {
+    Deed {
+        code: output.status.code(),
+        stdout: normal(&output.stdout, daemon.folder()),
+        stderr: normal(&output.stderr, daemon.folder()),
+        requests: daemon.requests(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the two command lines are what is tested")]
+fn command(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) -> Command {
     let variables: Vec<_> = words.iter().map_while(|word| variable(word)).collect();
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(&words[variables.len()..])
         .current_dir(daemon.folder())
         .env_clear()
@@ -47,15 +65,8 @@ fn run_against(daemon: &Daemon, program: impl AsRef<OsStr>, words: &[String]) ->
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TAKEN", "from outside")
         .envs(variables)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Deed {
-        code: output.status.code(),
-        stdout: normal(&output.stdout, daemon.folder()),
-        stderr: normal(&output.stderr, daemon.folder()),
-        requests: daemon.requests(),
-    }
+        .stdin(Stdio::null());
+    command
 }
 
 /// `NAME=value` in front of a command, as shells have it.
@@ -174,6 +185,116 @@ fn a_missing_daemon_is_told_alike() {
             (run_against(&daemon, "docker", &words(line)), run_against(&daemon, KOGGE, &words(line)));
         assert_eq!(ours, theirs, "{line}");
     }
+}
+
+/// Signals go to the process, but nobody has to wait for it.
+#[test]
+fn the_third_signal_ends_a_stay() {
+    for (line, ready, forwards) in [
+        ("run endless", "/start", true),
+        ("run --sig-proxy=false endless", "/start", false),
+        ("run -t endless", "/start", true),
+        ("attach --no-stdin endless", "/attach", true),
+        ("start -a endless", "/start", true),
+    ] {
+        for signals in [[SIGINT; 3], [SIGTERM, SIGINT, SIGTERM]] {
+            let daemon = Daemon::start();
+            let mut command = command(&daemon, KOGGE, &words(line));
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            daemon.wait_for(1, ready);
+            for (count, signal) in signals.into_iter().enumerate() {
+                // The one before has been seen.
+                match forwards {
+                    true => daemon.wait_for(count, "/kill"),
+                    false => std::thread::sleep(Duration::from_millis(100)),
+                }
+                sys::process::kill(child.id().cast_signed(), signal).unwrap();
+            }
+            let deed = deed(&daemon, child.wait_with_output().unwrap());
+            let words = "\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n";
+            assert_eq!((deed.code, deed.stderr.as_str()), (Some(1), words), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_archive_is_its_owners_and_appears_whole_or_not_at_all() {
+    for line in ["save -o x.tar", "export -o x.tar"] {
+        for program in ["docker", KOGGE] {
+            let daemon = Daemon::start();
+            let done = run_against(&daemon, program, &words(&format!("{line} web")));
+            assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{program} {line}");
+            let stat = std::fs::metadata(daemon.folder().join("x.tar")).unwrap();
+            assert_eq!(stat.permissions().mode() & 0o777, 0o600, "{program} {line}");
+        }
+        for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+            let daemon = Daemon::start();
+            let before = names(daemon.folder());
+            let child = command(&daemon, KOGGE, &words(&format!("{line} endless"))).spawn().unwrap();
+            wait(|| names(daemon.folder()).iter().any(|name| name.starts_with(".tmp-x.tar")));
+            daemon.wait_for(1, if line.starts_with("save") { "/get" } else { "/export" });
+            sys::process::kill(child.id().cast_signed(), signal).unwrap();
+            assert_eq!(child.wait_with_output().unwrap().status.code(), Some(code), "{line}");
+            assert_eq!(names(daemon.folder()), before, "{line}");
+        }
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn questions_are_asked_and_answered_alike() {
+    for line in [
+        "container prune",
+        "image prune",
+        "image prune -a",
+        "volume prune",
+        "volume prune -a --filter label=x",
+        "network prune",
+        "system prune",
+        "system prune -a --volumes",
+    ] {
+        for answer in ["", "n\n", "no\n", "y\n", "Y\n", "yes\n", "y"] {
+            let deeds = ["docker", KOGGE].map(|program| {
+                let daemon = Daemon::start();
+                let mut command = command(&daemon, program, &words(line));
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut child = command.spawn().unwrap();
+                // Whoever does not ask does not read.
+                child.stdin.take().unwrap().write_all(answer.as_bytes()).ok();
+                let mut deed = deed(&daemon, child.wait_with_output().unwrap());
+                loosely(line, &mut deed.requests);
+                deed
+            });
+            let [theirs, ours] = &deeds;
+            assert_eq!(ours, theirs, "{line} answered {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_question_is_answered_no() {
+    let deeds = ["docker", KOGGE].map(|program| {
+        let daemon = Daemon::start();
+        let mut command = command(&daemon, program, &words("volume prune"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let held = child.stdin.take();
+        let mut question = [0; 32];
+        child.stdout.as_mut().unwrap().read_exact(&mut question).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        sys::process::kill(child.id().cast_signed(), SIGINT).unwrap();
+        let deed = deed(&daemon, child.wait_with_output().unwrap());
+        drop(held);
+        deed
+    });
+    assert_eq!(deeds[1], deeds[0]);
 }
 
 #[test]

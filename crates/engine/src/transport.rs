@@ -31,6 +31,31 @@ pub(crate) fn lines(
     body: Body,
     work: impl FnOnce(&Engine, ChannelReader, &mut dyn FnMut(Message)) -> Result<()> + Send + 'static,
 ) -> Lines {
+    told(engine, body, work).map(in_line).boxed()
+}
+
+/// As [`lines`], for work that is told as an error if it fails before its first line.
+pub(crate) async fn answered_lines(
+    engine: &Engine,
+    body: Body,
+    work: impl FnOnce(&Engine, ChannelReader, &mut dyn FnMut(Message)) -> Result<()> + Send + 'static,
+) -> Result<Lines> {
+    let mut told = told(engine, body, work);
+    match told.next().await {
+        Some(Err(error)) => Err(error),
+        first => Ok(stream::iter(first).chain(told).map(in_line).boxed()),
+    }
+}
+
+fn in_line(told: Result<Message>) -> Message {
+    told.unwrap_or_else(|error| Message::error(error.to_string()))
+}
+
+fn told(
+    engine: &Engine,
+    body: Body,
+    work: impl FnOnce(&Engine, ChannelReader, &mut dyn FnMut(Message)) -> Result<()> + Send + 'static,
+) -> BoxStream<'static, Result<Message>> {
     let (told, tell) = channel();
     let reader = reading(engine, body);
     let task = engine.clone();
@@ -39,11 +64,11 @@ pub(crate) fn lines(
         let done = on_own_thread(&task, move |engine| {
             work(engine, reader, &mut |line| {
                 // Nobody listens any more: the work goes on to its end all the same.
-                drop(also.blocking_send(line));
+                drop(also.blocking_send(Ok(line)));
             })
         });
         if let Err(error) = done.await {
-            drop(told.send(Message::error(error.to_string())).await);
+            drop(told.send(Err(error)).await);
         }
     });
     tell.boxed()

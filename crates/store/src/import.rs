@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use archive::compression;
-use fault::{Doing, Result};
+use fault::Result;
 use oci::image::{Config, History, Image, RootFs};
 use oci::{Platform, Reference};
 
@@ -27,7 +27,7 @@ impl Store {
     pub fn import(&self, reader: impl Read, import: &Import) -> Result<ImageId> {
         let lease = self.lease();
         let mut tar = compression::reader(reader)?;
-        let staged = self.stage_layer(&mut tar).doing(|| "importing image")?;
+        let staged = self.stage_layer(&mut tar)?;
         staged.hold(&lease);
         let layer = staged.layer();
         let config = image_config(import, vec![layer.diff_id.clone()]);

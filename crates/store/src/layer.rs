@@ -14,7 +14,7 @@ use std::thread;
 
 use archive::compression::{self, Compression};
 use archive::{Extract, Pack, Whiteouts};
-use fault::{Call, Doing, Error, Kind, Result};
+use fault::{Call, Error, Kind, Result};
 use oci::{Descriptor, Digest, media_type};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -271,7 +271,7 @@ pub(crate) fn unpack(stream: impl Read, compression: Compression, scratch: &Scra
 /// `extract` reads beyond the archive's end: what follows belongs to the blob and to the diffID too.
 fn extract(stream: impl Read, root: &OwnedFd) -> Result<u64> {
     let how = Extract { whiteouts: Whiteouts::Overlay, ..Extract::default() };
-    let extracted = archive::extract(stream, root.as_fd(), &how).doing(|| "unpacking layer")?;
+    let extracted = archive::extract(stream, root.as_fd(), &how)?;
     sys::crash::point("store.layer.extracted");
     Ok(extracted.size)
 }

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use fault::{Doing, Error, Result};
+use fault::{Error, Result};
 use oci::{Descriptor, Digest, Reference};
 
 use crate::image::{Manifest, Moved, NewImage, parse_config};
@@ -63,7 +63,7 @@ impl Store {
     /// Loads all images of an archive, or none. `Invalid` for what is corrupt, truncated or no image archive.
     pub fn load(&self, reader: impl Read, report: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
         let lease = self.lease();
-        let members = Members::read(self, reader).doing(|| "reading the image archive")?;
+        let members = Members::read(self, reader)?;
         sys::crash::point("store.load.read");
         let planned = match members.has("index.json") {
             true => layout::plan(&members)?,

@@ -1,8 +1,8 @@
-//! Where `save` and `export` write: standard output, or a file that appears only when it is whole.
+//! Where `save` and `export` write: standard output, or a file of its owner alone that appears only when it is whole.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use client::Answer;
@@ -37,12 +37,14 @@ impl Target {
         check_place(path)?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let temporary = path.with_file_name(format!(".tmp-{name}-{}", std::process::id()));
-        let file = File::create(&temporary).map_err(|error| {
+        let new = File::options().write(true).create_new(true).mode(0o600).open(&temporary);
+        let file = new.map_err(|error| {
             Exit::failure(format!("open {}: {}", temporary.display(), human::kernel_words(&error)))
         })?;
         Ok(Self::File { file, temporary, path: path.to_owned() })
     }
 
+    /// The caller sees to it that a signal drops this.
     pub(super) async fn fill(mut self, mut answer: Answer) -> Outcome {
         while let Some(chunk) = answer.chunk().await? {
             match &mut self {

@@ -9,7 +9,7 @@ use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::stream::{self, ESCAPED, Ending, Resized, Streams, beside};
-use crate::terminal;
+use crate::{interrupt, terminal};
 
 pub(crate) const COMMAND: Command = Command::new(
     "Attach local standard input, output, and error streams to a running container",
@@ -33,12 +33,17 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let container = client::container::inspect(client, name).await?;
     check_state(&container)?;
     stream::check_input(!matches.is_on("no-stdin"), container.config.tty)?;
-    let work = attach(cli, &matches, client, &container);
-    match matches.is_on("sig-proxy") && !container.config.tty {
-        true => beside(work, stream::forward_signals(client, name)).await?,
-        false => work.await?,
-    }
-    exit_code(waiting?).await
+    let work = async {
+        attach(cli, &matches, client, &container).await?;
+        exit_code(waiting?).await
+    };
+    interrupt::ending_third(async {
+        match matches.is_on("sig-proxy") && !container.config.tty {
+            true => beside(work, stream::forward_signals(client, name)).await,
+            false => work.await,
+        }
+    })
+    .await
 }
 
 fn check_state(container: &Inspect) -> Outcome {

@@ -10,7 +10,7 @@ use crate::create::{check_environment, collect_environment};
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::stream::{self, ESCAPED, Ending, Resized, Streams};
-use crate::terminal;
+use crate::{interrupt, terminal};
 
 pub(crate) const COMMAND: Command = Command::new(
     "Execute a command in a running container",
@@ -79,7 +79,8 @@ async fn attached(client: &Client, id: &str, exec: &Create, start: &Start) -> Ou
         detach_keys: exec.detach_keys.clone(),
     };
     let sized = (exec.tty && terminal::input_is_terminal()).then_some((client, Resized::Exec(id)));
-    if stream::join(connection, streams, sized).await? == Ending::Detached {
+    // A terminal in raw mode is put back.
+    if interrupt::ending(stream::join(connection, streams, sized)).await? == Ending::Detached {
         return Err(Exit::failure(ESCAPED));
     }
     match client::exec::inspect(client, id).await {

@@ -18,7 +18,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let which =
         if all { "images without at least one container associated to them" } else { "dangling images" };
     let warning = format!("WARNING! This will remove all {which}.\nAre you sure you want to continue?");
-    pruned::confirm(&matches, &warning)?;
+    pruned::confirm(&matches, &warning).await?;
     prune(cli.client()?, all, pruned::filters(cli, &matches)).await?.show_with_space()
 }
 

@@ -90,6 +90,7 @@ impl Object {
         match self {
             Self::Container => CONTAINER_SKELETON,
             Self::Image => IMAGE_SKELETON,
+            Self::Volume => &[("Status", "null")],
             _ => &[],
         }
     }
@@ -189,7 +190,7 @@ impl View {
             self.documents.push(json);
             return;
         }
-        match filled(&self.format, &json, object.skeleton()) {
+        match filled(&self.format, &json, object) {
             Ok(text) => {
                 self.text.push_str(&text);
                 self.text.push('\n');
@@ -224,10 +225,15 @@ impl View {
 }
 
 /// A template over one document.
-fn filled(template: &str, json: &[u8], skeleton: Skeleton) -> std::result::Result<String, String> {
-    let document = Document::parse(json, skeleton).map_err(|error| error.to_string())?;
+fn filled(template: &str, json: &[u8], object: Object) -> std::result::Result<String, String> {
+    let document = Document::parse(json, object.skeleton()).map_err(|error| error.to_string())?;
     let template = Template::over(template, document.orders).map_err(|problem| problem.to_string())?;
-    template.execute_on_map(&document.value).map_err(|problem| problem.to_string())
+    let text = match object {
+        // The client decodes these itself, and has nothing else to look at.
+        Object::Volume => template.execute(&document.value, "volume.Volume"),
+        _ => template.execute_on_map(&document.value),
+    };
+    text.map_err(|problem| problem.to_string())
 }
 
 const TYPES: &[&str] =

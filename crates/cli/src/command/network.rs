@@ -172,7 +172,7 @@ const WARNING: &str = "WARNING! This will remove all custom networks not used by
                        Are you sure you want to continue?";
 
 async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
-    pruned::confirm(&matches, WARNING)?;
+    pruned::confirm(&matches, WARNING).await?;
     prune(cli.client()?, &pruned::filters(cli, &matches)).await?.show()
 }
 

@@ -19,7 +19,7 @@ const WARNING: &str = "WARNING! This will remove all stopped containers.\nAre yo
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let filters = pruned::filters(cli, &matches);
-    pruned::confirm(&matches, WARNING)?;
+    pruned::confirm(&matches, WARNING).await?;
     prune(cli.client()?, &filters).await?.show_with_space()
 }
 

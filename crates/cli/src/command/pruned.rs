@@ -29,8 +29,8 @@ pub(super) fn filters(cli: &Cli, matches: &Matches) -> Filters {
 
 /// Asks before anything is removed, unless the user said beforehand that it may. No is an end without words, and no
 /// failure.
-pub(super) fn confirm(matches: &Matches, question: &str) -> Outcome {
-    match matches.is_on("force") || terminal::confirm(question)? {
+pub(super) async fn confirm(matches: &Matches, question: &str) -> Outcome {
+    match matches.is_on("force") || terminal::confirm(question).await? {
         true => Ok(()),
         false => Err(Exit::new(0, "")),
     }

@@ -14,7 +14,7 @@ use crate::create::FLAGS;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::stream::{self, Ending, Resized, Streams, beside};
-use crate::terminal;
+use crate::{interrupt, terminal};
 
 pub(crate) const COMMAND: Command = Command::new(
     "Create and run a new container from an image",
@@ -54,10 +54,16 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
             false => started.in_background().await,
         }
     };
-    match matches.is_on("sig-proxy") && !detached {
-        true => beside(work, stream::forward_signals(client, &id)).await,
-        false => work.await,
+    if detached {
+        return work.await;
     }
+    interrupt::ending_third(async {
+        match matches.is_on("sig-proxy") {
+            true => beside(work, stream::forward_signals(client, &id)).await,
+            false => work.await,
+        }
+    })
+    .await
 }
 
 fn detach(config: &mut Config, matches: &Matches) -> Outcome {

@@ -4,6 +4,7 @@ use super::{Args, Command, archive_file, refuse_platform};
 use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
+use crate::interrupt;
 
 pub(crate) const COMMAND: Command = Command::new(
     "Save one or more images to a tar archive (streamed to STDOUT by default)",
@@ -21,7 +22,10 @@ const FLAGS: &[Flag] = &[
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     refuse_platform(&matches)?;
-    let target = archive_file::Target::open(matches.text("output"), "failed to save image")?;
-    let answer = client::image::save(cli.client()?, &matches.args).await?;
-    target.fill(answer).await
+    interrupt::ending(async {
+        let target = archive_file::Target::open(matches.text("output"), "failed to save image")?;
+        let answer = client::image::save(cli.client()?, &matches.args).await?;
+        target.fill(answer).await
+    })
+    .await
 }

@@ -10,7 +10,7 @@ use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::stream::{self, Ending, Resized, Streams, beside};
-use crate::terminal;
+use crate::{interrupt, terminal};
 
 pub(crate) const COMMAND: Command = Command::new(
     "Start one or more stopped containers",
@@ -63,10 +63,13 @@ async fn attached(cli: &Cli, matches: &Matches) -> Outcome {
     let client = cli.client()?;
     let container = client::container::inspect(client, name).await?;
     let work = start(cli, matches, client, &container);
-    match container.config.tty {
-        true => work.await,
-        false => beside(work, stream::forward_signals(client, &container.id)).await,
-    }
+    interrupt::ending_third(async {
+        match container.config.tty {
+            true => work.await,
+            false => beside(work, stream::forward_signals(client, &container.id)).await,
+        }
+    })
+    .await
 }
 
 async fn start(cli: &Cli, matches: &Matches, client: &Client, container: &Inspect) -> Outcome {

@@ -24,7 +24,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
     if volumes && filters.contains("until") {
         return Err(Exit::failure("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    pruned::confirm(&matches, &question(all, volumes, &filters))?;
+    pruned::confirm(&matches, &question(all, volumes, &filters)).await?;
     let client = cli.client()?;
     let mut done = vec![prune::prune(client, &filters).await?, network::prune(client, &filters).await?];
     if volumes {

@@ -144,7 +144,7 @@ async fn ask_and_prune(cli: &Cli, matches: Matches) -> Outcome {
     let warning = format!(
         "WARNING! This will remove {which} not used by at least one container.\nAre you sure you want to continue?"
     );
-    pruned::confirm(&matches, &warning)?;
+    pruned::confirm(&matches, &warning).await?;
     prune(cli.client()?, &filters).await?.show_with_space()
 }
 

@@ -263,6 +263,7 @@ fn entries<'m>(
 /// what a null would have been.
 pub(crate) fn go_text(name: &str, value: &Value, orders: &Orders) -> String {
     match value {
+        Value::Nil if name == ENTRY => "<no value>".into(),
         Value::Nil if MAPS.contains(&name) => "map[]".into(),
         Value::Nil if POINTERS.contains(&name) => "<nil>".into(),
         Value::Nil => "[]".into(),
@@ -287,6 +288,27 @@ pub(crate) fn go_text(name: &str, value: &Value, orders: &Orders) -> String {
     }
 }
 
+/// The first field that a plain `{{.A.B}}` looks into although nothing is there.
+pub(super) fn unset<'s>(source: &'s str, data: &Value) -> Option<&'s str> {
+    let actions = source.split("{{").skip(1).filter_map(|action| action.split_once("}}"));
+    let fields = actions.map(|(action, _)| action.trim()).filter(|action| is_field(action));
+    let mut chains = fields.filter_map(|field| field[1..].rsplit_once('.'));
+    chains.find_map(|(chain, _)| {
+        let mut value = data;
+        chain.split('.').find(|name| {
+            let Value::Map(map) = value else { return false };
+            let Some(inner) = map.get(*name) else { return false };
+            value = inner;
+            matches!(inner, Value::Nil) && POINTERS.contains(name)
+        })
+    })
+}
+
+/// Whether an action only shows a field.
+fn is_field(action: &str) -> bool {
+    action.starts_with('.') && action.chars().all(|c| c.is_alphanumeric() || "._".contains(c))
+}
+
 /// Sends plain fields (`{{.A.B}}`) through `show`, which prints them as Go prints its own values.
 pub(super) fn shown(source: &str) -> String {
     let mut text = String::new();
@@ -294,12 +316,13 @@ pub(super) fn shown(source: &str) -> String {
     while let Some((before, after)) = rest.split_once("{{") {
         text.push_str(before);
         let Some((action, tail)) = after.split_once("}}") else { break };
-        let is_field = |action: &str| {
-            action.starts_with('.') && action.chars().all(|c| c.is_alphanumeric() || "._".contains(c))
-        };
         match action.trim() {
             field if is_field(field) => {
-                let name = field.rsplit('.').next().unwrap_or_default();
+                let names: Vec<&str> = field.split('.').skip(1).collect();
+                let name = match names.split_last() {
+                    Some((_, above)) if may_lack(above) => ENTRY,
+                    last => last.map_or("", |(name, _)| *name),
+                };
                 text.push_str(&format!("{{{{show {name:?} {field}}}}}"));
             }
             _ => text.push_str(&format!("{{{{{action}}}}}")),
@@ -309,9 +332,15 @@ pub(super) fn shown(source: &str) -> String {
     text + rest
 }
 
-/// Whether the object under this name is a map, where a missing key is no mistake.
-pub(super) fn is_map(name: &str) -> bool {
-    MAPS.contains(&name)
+/// Whether an object is a map by whose text keys one may ask for what is not there; the last name is the object's.
+pub(super) fn may_lack(names: &[&str]) -> bool {
+    match names {
+        [.., "LogConfig", "Config"] => true,
+        // Ports are no plain text to Go.
+        [.., "ExposedPorts" | "PortBindings" | "Ports"] => false,
+        [.., name] => MAPS.contains(name),
+        [] => false,
+    }
 }
 
 /// JSON text without any blanks.
@@ -365,6 +394,9 @@ fn block<T>(
 
 const INDENT: &str = "    ";
 
+/// What an entry of a map is called here, where its own name says nothing.
+const ENTRY: &str = "{}";
+
 /// Fields whose objects are maps in Go's types; all other objects are structs.
 const MAPS: &[&str] = &[
     "Annotations",
@@ -375,12 +407,14 @@ const MAPS: &[&str] = &[
     "DriverOpts",
     "EndpointsConfig",
     "ExposedPorts",
+    "IndexConfigs",
     "Labels",
     "Networks",
     "Options",
     "PortBindings",
     "Ports",
     "Runtimes",
+    "Status",
     "StorageOpt",
     "Sysctls",
     "Tmpfs",

@@ -115,7 +115,11 @@ impl Template {
 
     /// Fills the template from a map, whose missing keys are told differently.
     pub(crate) fn execute_on_map(&self, data: &Value) -> Result<String, Problem> {
-        self.fill(data, |key| format!("map has no entry for key {key:?}"))
+        let missing = |key: &str| format!("map has no entry for key {key:?}");
+        match document::unset(&self.source, data) {
+            Some(key) => Err(self.told(&TemplateError::MissingKey { key: key.to_owned() }, missing)),
+            None => self.fill(data, missing),
+        }
     }
 
     fn fill(&self, data: &Value, missing: impl Fn(&str) -> String) -> Result<String, Problem> {
@@ -137,7 +141,7 @@ impl Template {
         let (_, _, chain) = place(&self.source, key);
         let parts: Vec<&str> = chain.split('.').collect();
         let at = parts.iter().position(|part| *part == key).unwrap_or_default();
-        at > 0 && document::is_map(parts[at - 1])
+        at > 0 && document::may_lack(&parts[..at])
     }
 
     fn told(&self, error: &TemplateError, missing: impl Fn(&str) -> String) -> Problem {
@@ -148,9 +152,21 @@ impl Template {
                 let what = missing(key);
                 Problem(format!("template: {name}:{line}:{column}: executing {name:?} at <{chain}>: {what}"))
             }
+            TemplateError::Exec(words) if let Some(key) = field_of(words) => {
+                let (line, column, chain) = place(&self.source, key);
+                // What stands in a decoded document has no type of its own.
+                let kind = if missing("").starts_with("map ") { "interface {}" } else { "string" };
+                let what = format!("can't evaluate field {key} in type {kind}");
+                Problem(format!("template: {name}:{line}:{column}: executing {name:?} at <{chain}>: {what}"))
+            }
             other => Problem(format!("template: {name}: executing {name:?}: {other}")),
         }
     }
+}
+
+/// The field that something without fields was asked for.
+fn field_of(words: &str) -> Option<&str> {
+    words.strip_prefix("can't evaluate field ")?.split(' ').next()
 }
 
 /// Go's words for what the parser refused.
@@ -196,6 +212,7 @@ fn place(source: &str, key: &str) -> (usize, usize, String) {
 fn functions(template: gotmpl::Template, orders: Orders) -> gotmpl::Template {
     template
         .func("json", move |args| Ok(text(&document::json_text(first(args), &orders))))
+        .func("index", index)
         .func("split", |args| Ok(list(string(args, 0).split(&string(args, 1)))))
         .func("join", |args| Ok(text(&join(args))))
         .func("title", |args| Ok(text(&title(&string(args, 0)))))
@@ -227,6 +244,18 @@ fn text(text: &str) -> Value {
 
 fn list<'t>(parts: impl Iterator<Item = &'t str>) -> Value {
     Value::List(parts.map(text).collect())
+}
+
+/// Go's, for which a missing entry of a map of texts is an empty text.
+fn index(args: &[Value]) -> gotmpl::Result<Value> {
+    let is_text = |value: &Value| matches!(value, Value::String(_));
+    args.iter().skip(1).try_fold(first(args).clone(), |value, at| match (&value, at) {
+        (Value::Nil, Value::String(_)) => Ok(text("")),
+        (Value::Map(map), Value::String(key)) if !map.contains_key(key) && map.values().all(is_text) => {
+            Ok(text(""))
+        }
+        _ => value.index(at),
+    })
 }
 
 fn join(args: &[Value]) -> String {
@@ -281,6 +310,23 @@ mod tests {
         check("[{{pad .Name 1 2}}][{{truncate .Name 3}}]", "[ web-one  ][web]");
         check("{{json .}}", r#"{"Args":["a","b"],"Name":"web-one"}"#);
         check("{{println .Name}}", "web-one\n");
+    }
+
+    #[test]
+    fn a_missing_entry_of_a_map_of_texts_is_empty() {
+        let labels = gotmpl::tmap! { "a" => "1" };
+        let data = gotmpl::tmap! { "Labels" => labels, "None" => Value::Nil, "List" => vec![1, 2] };
+        let filled = |source: &str| {
+            let text = Template::parse(source).unwrap().execute(&data, "T");
+            text.unwrap_or_else(|problem| problem.to_string())
+        };
+        assert_eq!(filled(r#"{{index .Labels "a"}}|{{index .Labels "b"}}|{{index .None "b"}}"#), "1||");
+        assert_eq!(filled("{{index .List 1}}"), "2");
+        assert!(
+            filled("{{index .List 7}}").ends_with("index out of range: 7"),
+            "{}",
+            filled("{{index .List 7}}")
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The fixed answers. Names tell what a thing is for: `nothing` does not exist, `stopped` does not run, `noexec` cannot
-//! be started.
+//! be started, `endless` goes on until it is left.
 
 use super::daemon::Request;
 
@@ -10,10 +10,16 @@ pub(crate) enum Answer {
     /// A tar archive, with what lies at its path in a header.
     Archive(String, Vec<u8>),
     Hijacked(Vec<u8>),
+    /// A stream that stays open without a byte more.
+    Held(&'static str),
 }
 
 pub(crate) fn answer(request: &Request) -> Answer {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
+    if is_endless(&parts, request) {
+        let is_attach = parts.last() == Some(&"attach");
+        return Answer::Held(if is_attach { UPGRADED } else { "HTTP/1.1 200 OK\r\n\r\nbegun" });
+    }
     match (request.method.as_str(), parts.as_slice()) {
         ("HEAD" | "GET", ["_ping"]) => Answer::Empty(200),
         ("HEAD", ["containers", "web", "archive"]) => Answer::Archive(stat(request), Vec::new()),
@@ -113,6 +119,18 @@ fn archive() -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// What has to do with `endless`, the image and the container.
+fn is_endless(parts: &[&str], request: &Request) -> bool {
+    let of_container = |name: &str| name == "endless" || name.starts_with('7');
+    match parts {
+        ["containers", name, "attach" | "wait" | "export"] => of_container(name),
+        ["images", "get"] => request.query["names"][0] == "endless",
+        _ => false,
+    }
+}
+
+pub(crate) const UPGRADED: &str = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
 fn is_gone(name: &str) -> bool {
     name == "nothing"
 }
@@ -146,6 +164,7 @@ fn create(request: &Request) -> Answer {
         "missing" => return fail(404, "No such image: missing:latest"),
         "noexec" => ("9", "[]"),
         "denied" => ("8", "[]"),
+        "endless" => ("7", "[]"),
         "warned" => ("1", r#"["mind the gap"]"#),
         _ => ("1", "[]"),
     };
@@ -179,14 +198,15 @@ fn output() -> Vec<u8> {
 
 fn container(name: &str) -> String {
     let running = name != "stopped";
-    CONTAINER.replace("RUNNING", if running { "true" } else { "false" })
+    let text = CONTAINER.replace("RUNNING", if running { "true" } else { "false" });
+    if name == "endless" { text.replacen("1f2e3d4c", "7f2e3d4c", 1) } else { text }
 }
 
 const CONTAINERS: &str = r#"[
  {"Id":"1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Names":["/web"],"Image":"busybox","ImageID":"sha256:aa00000000000000000000000000000000000000000000000000000000000000","Command":"sleep 1000000000000000000","Created":1700000000,"Ports":[{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"PrivatePort":443,"Type":"tcp"},{"PrivatePort":444,"Type":"tcp"}],"Labels":{"b":"2","a":"1"},"State":"running","Status":"Up 2 hours","SizeRw":1234,"SizeRootFs":4567890,"HostConfig":{"NetworkMode":"bridge"},"NetworkSettings":{"Networks":{"bridge":{}}},"Mounts":[{"Type":"volume","Name":"a-very-long-volume-name","Source":"/x","Destination":"/d","Driver":"local","Mode":"z","RW":true,"Propagation":""}]},
  {"Id":"aa2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Names":["/quiet_curie","/web/alias"],"Image":"aa0000000000","ImageID":"sha256:aa00000000000000000000000000000000000000000000000000000000000000","Command":"sh -c \"echo 'x'\"","Created":1600000000,"Ports":[],"Labels":{},"State":"exited","Status":"Exited (0) 3 days ago","SizeRw":10,"HostConfig":{"NetworkMode":"none"},"NetworkSettings":{"Networks":{"none":{}}},"Mounts":[]}]"#;
 
-const CONTAINER: &str = r#"{"Id":"1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Created":"2025-01-02T03:04:05.678901234Z","Path":"sh","Args":["-c","x"],"State":{"Status":"running","Running":RUNNING,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":42,"ExitCode":0,"Error":"","StartedAt":"2025-01-02T03:04:06Z","FinishedAt":"0001-01-01T00:00:00Z"},"Image":"sha256:aa","Name":"/web","RestartCount":0,"Driver":"overlay2","Platform":"linux","ExecIDs":null,"HostConfig":{"Binds":null,"AutoRemove":false,"NetworkMode":"bridge","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8080"}]},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"PidsLimit":null,"Memory":0},"GraphDriver":{"Data":{"MergedDir":"/m"},"Name":"overlay2"},"Mounts":[],"Config":{"Hostname":"1f","AttachStdin":false,"Tty":false,"OpenStdin":true,"Env":["A=1","B=2"],"Cmd":["sh","-c","x"],"Image":"busybox","Volumes":null,"Entrypoint":null,"Labels":{"a":"1"}},"NetworkSettings":{"Bridge":"","Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]},"Networks":{"bridge":{"IPAMConfig":null,"IPAddress":"172.17.0.2","IPPrefixLen":16}}}}"#;
+const CONTAINER: &str = r#"{"Id":"1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Created":"2025-01-02T03:04:05.678901234Z","Path":"sh","Args":["-c","x"],"State":{"Status":"running","Running":RUNNING,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":42,"ExitCode":0,"Error":"","StartedAt":"2025-01-02T03:04:06Z","FinishedAt":"0001-01-01T00:00:00Z"},"Image":"sha256:aa","Name":"/web","RestartCount":0,"Driver":"overlay2","Platform":"linux","ExecIDs":null,"HostConfig":{"LogConfig":{"Type":"json-file","Config":{}},"Binds":null,"AutoRemove":false,"NetworkMode":"bridge","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8080"}]},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"PidsLimit":null,"Memory":0},"GraphDriver":{"Data":{"MergedDir":"/m"},"Name":"overlay2"},"Mounts":[],"Config":{"Hostname":"1f","AttachStdin":false,"Tty":false,"OpenStdin":true,"Env":["A=1","B=2"],"Cmd":["sh","-c","x"],"Image":"busybox","Volumes":null,"Entrypoint":null,"Labels":{"a":"1"}},"NetworkSettings":{"Bridge":"","Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]},"Networks":{"bridge":{"IPAMConfig":null,"IPAddress":"172.17.0.2","IPPrefixLen":16}}}}"#;
 
 const TOP: &str = r#"{"Titles":["UID","PID","CMD"],"Processes":[["root","42","sleep 1000"],["nobody","43","a rather long command line"]]}"#;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::answers::{Answer, answer};
+use super::answers::{Answer, UPGRADED, answer};
 
 /// A request without what differs by client version.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,14 @@ impl Daemon {
         self.folder.path()
     }
 
+    /// Waits until somebody has asked for this.
+    pub(crate) fn wait_for(&self, count: usize, end: &str) {
+        wait(|| {
+            self.requests.lock().unwrap().iter().filter(|request| request.path.ends_with(end)).count()
+                >= count
+        });
+    }
+
     /// What changed something, in an order that does not depend on what was sent side by side. Questions are left
     /// out: how often a client looks is its own affair.
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -67,6 +75,15 @@ impl Daemon {
         requests.retain(|request| !request.path.starts_with("/exec/") || request.method != "GET");
         requests.sort_by_key(|request| (request.path.clone(), request.method.clone()));
         requests
+    }
+}
+
+/// Waits until it is so, but not for ever.
+pub(crate) fn wait(is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed().as_secs() < 30, "waited in vain");
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }
 
@@ -122,9 +139,15 @@ fn reply(mut stream: &UnixStream, answer: Answer) -> bool {
             (text, true)
         }
         Answer::Hijacked(body) => {
-            let mut text = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_vec();
+            let mut text = UPGRADED.as_bytes().to_vec();
             text.extend(body);
             (text, false)
+        }
+        Answer::Held(text) => {
+            // Until the client goes away.
+            stream.write_all(text.as_bytes()).ok();
+            stream.read_to_end(&mut Vec::new()).ok();
+            return false;
         }
     };
     stream.write_all(&text).is_ok() && goes_on

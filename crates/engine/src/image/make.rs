@@ -9,7 +9,7 @@ use store::ImageId;
 
 use super::tell;
 use crate::container::{self, View};
-use crate::transport::{Body, Lines, lines};
+use crate::transport::{Body, Lines, answered_lines};
 use crate::{Engine, changes};
 
 /// What an archive is imported as.
@@ -23,7 +23,8 @@ pub struct Import {
     pub platform: Option<String>,
 }
 
-/// Makes an image of one layer from a tar; its id is the line of progress.
+/// Makes an image of one layer from a tar; its id is the line of progress. As with Docker a bad tar is an error of the
+/// request, not a line.
 pub async fn import(engine: &Engine, wanted: Import, body: Body) -> Result<Lines> {
     let mut config = Config::default();
     changes::apply(&mut config, &wanted.changes)?;
@@ -33,13 +34,14 @@ pub async fn import(engine: &Engine, wanted: Import, body: Body) -> Result<Lines
         platform: wanted.platform.as_deref().map(platform).transpose()?,
         reference: wanted.reference,
     };
-    Ok(lines(engine, body, move |engine, archive, tell_line| {
+    answered_lines(engine, body, move |engine, archive, tell_line| {
         let id = engine.store().import(archive, &import)?;
         let name = import.reference.as_ref().map(Reference::familiar);
         tell(engine, "import", &id, name.as_deref().unwrap_or(&id.to_string()));
         tell_line(Message::status(id.to_string()));
         Ok(())
-    }))
+    })
+    .await
 }
 
 fn platform(text: &str) -> Result<Platform> {

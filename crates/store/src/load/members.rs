@@ -1,12 +1,12 @@
 //! An image archive's members, spooled: each file a hashed blob in `ingest`, found again by its name.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path};
 
 use archive::compression;
 use archive::tar::{Entry, EntryKind, Reader};
-use fault::{Call, Doing, Error, Result};
+use fault::{Call, Error, Result};
 use oci::Digest;
 
 use crate::Store;
@@ -28,6 +28,10 @@ enum Member {
 impl Members {
     /// Spools a whole archive.
     pub(crate) fn read(store: &Store, reader: impl Read) -> Result<Self> {
+        let mut reader = BufReader::new(reader);
+        if reader.fill_buf().map_err(layer::read_failed)?.is_empty() {
+            return Err(Error::invalid("unexpected EOF"));
+        }
         let mut tar = Reader::new(compression::reader(reader)?);
         let mut members = Self::default();
         while let Some(mut entry) = tar.next()? {
@@ -104,7 +108,7 @@ impl Members {
 }
 
 fn spool(store: &Store, name: &str, content: &mut impl Read) -> Result<StagedBlob> {
-    let blob = layer::spool(store.blob_writer()?, content).doing(|| format!("storing {name}"))?;
+    let blob = layer::spool(store.blob_writer()?, content)?;
     match name.strip_prefix("blobs/sha256/") {
         Some(hex) if hex != blob.digest.hex() => {
             Err(Error::invalid(format!("invalid image archive: {name} has digest {}", blob.digest)))
