@@ -17,6 +17,7 @@
 
 mod access;
 mod blob;
+mod cache;
 mod catalog;
 mod collect;
 mod config;
@@ -37,7 +38,7 @@ mod tls;
 mod upload;
 
 pub use collect::Collected;
-pub use config::{Config, Quota, TokenAccess};
+pub use config::{Config, Quota, TokenAccess, Upstream};
 pub use control::ask_to_collect;
 pub use http::Server;
 

@@ -83,7 +83,7 @@ impl Storage {
         Ok(())
     }
 
-    fn remove_file(&self, digest: &Digest) -> Result<u64> {
+    pub(crate) fn remove_file(&self, digest: &Digest) -> Result<u64> {
         let path = self.blob_path(digest);
         let size = fs::lstat(&path)?.size;
         fs::remove_file(path)?;

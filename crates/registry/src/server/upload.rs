@@ -197,6 +197,10 @@ impl Upload {
         Ok(())
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn here(&self) -> Outcome<()> {
         if self.gone { Err(Failure::upload_unknown()) } else { Ok(()) }
     }
