@@ -119,7 +119,7 @@ impl Cache {
         let mut upload = Shared::clone(&upload).lock_owned().await;
         let (name, of) = (from.name.clone(), digest.clone());
         let finished = self.blocking(move |storage| match came {
-            Ok(()) => Ok(storage.upload_finish(&id, &mut upload, &name, &of).map_err(Refused::from)),
+            Ok(()) => Ok(storage.upload_finish(&id, &mut upload, &name, &of).map_err(unlike)),
             Err(refused) => {
                 storage.upload_cancel(&id, &mut upload)?;
                 Ok(Err(refused))
@@ -231,6 +231,14 @@ impl Upload {
     /// What is here of it, for who follows.
     fn reader(&self) -> Result<File, Refused> {
         Ok(fs::open(self.path(), &fs::OpenHow::READ)?)
+    }
+}
+
+/// That it has another digest is not the client's mistake.
+fn unlike(failure: Failure) -> Refused {
+    match failure.status {
+        StatusCode::BAD_REQUEST => Refused::Failed(Failure::upstream(Error::invalid(failure.to_string()))),
+        _ => failure.into(),
     }
 }
 

@@ -94,6 +94,11 @@ impl Upstream {
         let (host, path) =
             rest.trim_end_matches('/').split_once('/').unwrap_or((rest.trim_end_matches('/'), ""));
         let domain = domain_of(host).to_owned();
+        if !Reference::parse(&format!("{domain}/x/x")).is_ok_and(|name| name.domain() == domain) {
+            return Err(Error::invalid(format!(
+                "{host:?} is no registry's host: it has neither a dot nor a port"
+            )));
+        }
         let rule = Rule {
             prefix: domain.clone(),
             location: Some([&format!("{scheme}://{host}"), path].join("/")),
@@ -117,9 +122,7 @@ impl Upstream {
             registries,
             credentials: credentials.clone(),
         };
-        let probe = Source { name: "x".into(), upstream: Arc::new(upstream), remote: "x/x".into() };
-        probe.repository().map_err(|_| Error::invalid(format!("{host:?} is no registry's host")))?;
-        Ok(Arc::into_inner(probe.upstream).expect("nobody else has it yet"))
+        Ok(upstream)
     }
 }
 
