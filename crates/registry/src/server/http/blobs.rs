@@ -196,7 +196,8 @@ async fn finish(
     digest: Digest,
     origin: &Origin,
 ) -> Outcome<Answer> {
-    let mut upload = upload.lock_owned().await;
+    let upload = upload.lock_owned().await;
+    let mut upload = caught_up(door, upload, Some(Algorithm::of(&digest)?)).await?;
     let (to, of, size) = (name.clone(), digest.clone(), upload.size);
     blocking(door, move |storage| storage.upload_finish(&id, &mut upload, &to, &of)).await?;
     door.tell(origin, || event(Action::Push, &name, &digest, size));
@@ -217,8 +218,9 @@ async fn receive(door: &Arc<Door>, of: &Of, upload: &Shared, request: Request<In
     let promised = promised(request.headers())?;
     let length = content_length(request.headers());
     let mut body = request.into_body();
-    let mut upload = Shared::clone(upload).lock_owned().await;
+    let upload = Shared::clone(upload).lock_owned().await;
     upload.here()?;
+    let mut upload = caught_up(door, upload, None).await?;
     if let Some((first, _)) = promised
         && first != upload.size
     {
@@ -284,6 +286,18 @@ async fn append(door: &Arc<Door>, mut upload: Owned, piece: BytesMut) -> Outcome
         Ok(upload)
     })
     .await
+}
+
+/// Has hashed everything that is here. Others have a turn at the pool between two slices.
+async fn caught_up(door: &Arc<Door>, mut upload: Owned, algorithm: Option<Algorithm>) -> Outcome<Owned> {
+    while upload.lags(algorithm) {
+        upload = blocking(door, move |_| {
+            upload.catch_up(algorithm)?;
+            Ok(upload)
+        })
+        .await?;
+    }
+    Ok(upload)
 }
 
 /// Where the chunk begins and how long it is, as far as the client says.

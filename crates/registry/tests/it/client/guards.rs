@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use fault::Kind;
-use registry::client::{Config, Credentials, Login, Mirror, Pull, Rule, Search, login, pull, search};
+use registry::client::{Credentials, Login, Pull, Search, login, pull, search};
 
 use super::double::{Says, Seen};
-use super::scene::{Scene, pull_with, registries, run, wanted, with};
+use super::scene::{Scene, registries, run, wanted};
 
 const TOKEN: &str = "the-token";
 
