@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fault::{Call, Doing, Error, Kind, Result};
 use lexopt::{Arg, ValueExt};
-use registry::server::{Collected, Config, Quota, Server, TokenAccess, ask_to_collect};
+use registry::server::{Collected, Config, Quota, Server, TokenAccess, Upstream, ask_to_collect};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -21,7 +21,6 @@ mod file;
 enum Wish {
     Serve { config: Box<Config>, listen: String, level: LevelFilter },
     Collect(Box<Config>),
-    Unsupported(&'static str),
     Help,
 }
 
@@ -30,7 +29,6 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> Result<Option<St
     let words = with_file(words.into_iter().collect())?;
     match read(words).map_err(|error| Error::invalid(format!("{error}\nSee 'kogged registry --help'.")))? {
         Wish::Help => Ok(Some(HELP.to_owned())),
-        Wish::Unsupported(what) => Err(Error::unsupported(what)),
         Wish::Collect(config) => {
             let Collected { blobs, uploads, bytes } = collect(&config)?;
             Ok(Some(format!("removed {blobs} blobs ({bytes} bytes) and {uploads} uploads")))
@@ -96,6 +94,7 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
     let (mut listen, mut level) = (LISTEN.to_owned(), LevelFilter::INFO);
     let (mut certificate, mut key): (Option<PathBuf>, Option<PathBuf>) = (None, None);
     let mut tokens = TokenAccess::default();
+    let mut logins: Option<PathBuf> = None;
     let mut verb = None;
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next()? {
@@ -113,10 +112,10 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
             Arg::Long("token-jwks") => tokens.jwks.push(parser.value()?.into()),
             Arg::Long("notify") => config.notify.push(parser.value()?.string()?),
             Arg::Long("access-log") => config.access_log = switch(&mut parser)?,
-            Arg::Long("proxy") => {
-                parser.value()?;
-                return Ok(Wish::Unsupported("a registry that passes on what another one has"));
-            }
+            Arg::Long("proxy") => config.upstreams.push(upstream(&parser.value()?.string()?)),
+            Arg::Long("proxy-auth") => logins = Some(parser.value()?.into()),
+            Arg::Long("proxy-ttl") => config.cache_ttl = parser.value()?.parse_with(duration)?,
+            Arg::Long("proxy-size") => config.cache_bytes_max = Some(parser.value()?.parse_with(bytes)?),
             Arg::Long("tls-cert") => certificate = Some(parser.value()?.into()),
             Arg::Long("tls-key") => key = Some(parser.value()?.into()),
             Arg::Long("read-only") => config.read_only = switch(&mut parser)?,
@@ -136,6 +135,9 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Wish, lexopt::Error
     config.tokens = checked(tokens)?;
     if config.tokens.is_some() && config.htpasswd.is_some() {
         return Err("--htpasswd and --token-… exclude each other".into());
+    }
+    if let Some(logins) = logins {
+        file::log_in(&mut config.upstreams, &logins).map_err(|error| error.to_string())?;
     }
     match verb.as_deref() {
         Some("serve") => Ok(Wish::Serve { config: Box::new(config), listen, level }),
@@ -158,6 +160,12 @@ fn checked(tokens: TokenAccess) -> Result<Option<TokenAccess>, String> {
         );
     }
     Ok(Some(tokens))
+}
+
+/// `ADDRESS`, `PREFIX=ADDRESS`.
+fn upstream(text: &str) -> Upstream {
+    let (prefix, location) = text.split_once('=').unwrap_or(("", text));
+    Upstream { prefix: prefix.into(), location: location.into(), ..Upstream::default() }
 }
 
 /// `--flag`, `--flag=true`, `--flag=false`.
@@ -229,6 +237,11 @@ Options:
       --grace DURATION        Keep what is linked to no manifest for so long (default 1h)
       --gc-interval DURATION  How often unused blobs are removed; 0 for never (default 24h)
       --notify URL            Tell an address of pushes, pulls, mounts and deletions; repeatable
+      --proxy [PREFIX=]URL    Serve another registry's images, too, fetched when they are asked for: under a prefix,
+                              or in place of our own; repeatable
+      --proxy-auth FILE       Users and passwords for those registries, as in docker's config.json
+      --proxy-ttl DURATION    How long tags of those registries are believed (default 60s)
+      --proxy-size SIZE       What is kept of those registries; the longest unused goes first (default: all)
       --access-log            Log every request
       --config FILE           Further options as a JSON object; lists for what is repeatable
   -D, --debug                 Log decisions, too
@@ -236,6 +249,8 @@ Options:
 
 #[cfg(test)]
 mod tests {
+    use registry::client::Credentials;
+
     use super::*;
 
     fn wish(line: &str) -> Result<Wish, String> {
@@ -259,10 +274,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_says_so() {
-        assert!(matches!(wish("serve --proxy https://x"), Ok(Wish::Unsupported(_))));
-        let error = run(["serve", "--proxy", "https://x"].map(OsString::from)).unwrap_err();
-        assert!(error.to_string().starts_with("not supported: "), "{error}");
+    fn other_registries_are_served_with_their_passwords() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let auths = r#"{"auths": {"https://index.docker.io/v1/": {"auth": "bWU6c2VjcmV0"}, "g.io": {"identitytoken": "t"}}}"#;
+        std::fs::write(&path, auths).unwrap();
+        let line = format!(
+            "serve --proxy docker.io --proxy g=https://g.io/ --proxy h=http://h:1 --proxy-ttl 5m --proxy-size 1g --proxy-auth {}",
+            path.display()
+        );
+        let Ok(Wish::Serve { config, .. }) = wish(&line) else { panic!("it serves") };
+        assert_eq!((config.cache_ttl, config.cache_bytes_max), (Duration::from_secs(300), Some(1 << 30)));
+        let [hub, other, plain] = config.upstreams.as_slice() else { panic!("there are three") };
+        let me = Credentials::Basic { user: "me".into(), password: "secret".into() };
+        assert_eq!((hub.prefix.as_str(), hub.location.as_str(), &hub.credentials), ("", "docker.io", &me));
+        assert_eq!((other.prefix.as_str(), other.location.as_str()), ("g", "https://g.io/"));
+        assert_eq!(other.credentials, Credentials::Identity { token: "t".into() });
+        assert_eq!(plain.credentials, Credentials::Anonymous);
+        assert!(wish("serve --proxy-auth /nowhere").unwrap_err().contains("/nowhere"));
     }
 
     #[test]

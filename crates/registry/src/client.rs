@@ -35,11 +35,11 @@ mod repository;
 mod resolve;
 pub(crate) mod routes;
 mod search;
-mod single;
-mod speaker;
+pub(crate) mod single;
+pub(crate) mod speaker;
 mod tls;
 mod token;
-mod trouble;
+pub(crate) mod trouble;
 mod upload;
 
 use fault::{Error, Result};

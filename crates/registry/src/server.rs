@@ -9,6 +9,7 @@
 //! <root>/registry.redb               repositories, manifests, tags, links of blobs (catalog.rs)
 //! <root>/blobs/<algorithm>/<hex>     blobs and manifests, as in an OCI image layout
 //! <root>/uploads/<id>                what clients are sending
+//! <root>/hashes/<id>                how far those are hashed
 //! <root>/control.sock                the operator's way in
 //! ```
 //!
@@ -17,6 +18,7 @@
 
 mod access;
 mod blob;
+mod cache;
 mod catalog;
 mod collect;
 mod config;
@@ -37,7 +39,7 @@ mod tls;
 mod upload;
 
 pub use collect::Collected;
-pub use config::{Config, Quota, TokenAccess};
+pub use config::{Config, Quota, TokenAccess, Upstream};
 pub use control::ask_to_collect;
 pub use http::Server;
 

@@ -1,14 +1,69 @@
-//! The registry's configuration file: one JSON object with the names of flags, lists for what may be repeated.
+//! The registry's files: logins at other registries, and its configuration, one JSON object with the names of flags, lists for what may be repeated.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fault::{Error, Result};
+use registry::client::Credentials;
+use registry::server::Upstream;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The flags that a file stands for.
 pub(super) fn words(path: &Path) -> Result<Vec<OsString>> {
     read(&sys::fs::read_to_string(path)?)
+}
+
+/// Gives upstream registries the credentials that a `config.json` of docker has for their hosts.
+pub(super) fn log_in(upstreams: &mut [Upstream], path: &Path) -> Result<()> {
+    let logins: Logins = serde_json::from_str(&sys::fs::read_to_string(path)?)
+        .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))?;
+    for upstream in upstreams {
+        let login = logins.auths.iter().find(|(server, _)| host_of(server) == host_of(&upstream.location));
+        if let Some((server, login)) = login {
+            upstream.credentials = login.credentials().ok_or_else(|| {
+                Error::invalid(format!("{}: the login of {server} is not understood", path.display()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Logins {
+    #[serde(default)]
+    auths: BTreeMap<String, Login>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Login {
+    auth: String,
+    identitytoken: String,
+}
+
+impl Login {
+    fn credentials(&self) -> Option<Credentials> {
+        if !self.identitytoken.is_empty() {
+            return Some(Credentials::Identity { token: self.identitytoken.clone() });
+        }
+        let text = String::from_utf8(STANDARD.decode(&self.auth).ok()?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        Some(Credentials::Basic { user: user.into(), password: password.into() })
+    }
+}
+
+/// Docker Hub has several names.
+fn host_of(address: &str) -> &str {
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = address.split('/').next().unwrap_or_default();
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
 }
 
 fn read(text: &str) -> Result<Vec<OsString>> {

@@ -32,6 +32,16 @@ impl Storage {
         }
     }
 
+    /// Whether a repository has a blob, and whether any has.
+    pub(crate) fn blob_found(&self, name: &str, digest: &Digest) -> Outcome<(bool, bool)> {
+        let is_linked = match self.blob_size(name, digest) {
+            Ok(_) => true,
+            Err(failure) if failure.is_not_found() => false,
+            Err(failure) => return Err(failure),
+        };
+        Ok((is_linked, fs::exists(self.blob_path(digest))?))
+    }
+
     /// Gives a repository a blob that another one has, or that lies here at all if none is named; its size, or `None` if
     /// there is none.
     pub(crate) fn blob_mount(&self, name: &str, digest: &Digest, from: Option<&str>) -> Outcome<Option<u64>> {

@@ -83,7 +83,7 @@ impl Storage {
         Ok(())
     }
 
-    fn remove_file(&self, digest: &Digest) -> Result<u64> {
+    pub(crate) fn remove_file(&self, digest: &Digest) -> Result<u64> {
         let path = self.blob_path(digest);
         let size = fs::lstat(&path)?.size;
         fs::remove_file(path)?;
@@ -93,9 +93,15 @@ impl Storage {
 
     fn collect_uploads(&self, since: u64) -> Result<usize> {
         self.uploads.close_idle();
+        self.collect_idle("hashes", since)?;
+        self.collect_idle("uploads", since)
+    }
+
+    /// Files of uploads that nobody goes on with.
+    fn collect_idle(&self, folder: &str, since: u64) -> Result<usize> {
         let mut count = 0;
-        for name in fs::read_dir(self.path("uploads"))? {
-            let path = self.path("uploads").join(&name);
+        for name in fs::read_dir(self.path(folder))? {
+            let path = self.path(folder).join(&name);
             let Some(stat) = fs::lstat_if_exists(&path)? else { continue };
             let changed = u64::try_from(stat.mtime.seconds).unwrap_or(0);
             if changed <= since && self.uploads.is_idle(&name.to_string_lossy()) {

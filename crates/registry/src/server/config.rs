@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::client::Credentials;
+
 /// How to serve. The default is open to whoever reaches the socket, and keeps everything.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -26,6 +28,12 @@ pub struct Config {
     pub collect_every: Duration,
     /// Addresses that are told of every push, pull, mount and deletion (`http://host/path`).
     pub notify: Vec<String>,
+    /// Registries whose images are fetched and kept here when they are asked for.
+    pub upstreams: Vec<Upstream>,
+    /// For how long a tag of theirs is believed to be what it was.
+    pub cache_ttl: Duration,
+    /// What is fetched from them takes so many bytes at most, about.
+    pub cache_bytes_max: Option<u64>,
     /// Every request is logged, not only with the level for debugging.
     pub access_log: bool,
 }
@@ -44,6 +52,9 @@ impl Config {
             grace: Duration::from_secs(3600),
             collect_every: Duration::from_secs(24 * 3600),
             notify: Vec::new(),
+            upstreams: Vec::new(),
+            cache_ttl: Duration::from_secs(60),
+            cache_bytes_max: None,
             access_log: false,
         }
     }
@@ -61,6 +72,16 @@ pub struct TokenAccess {
     pub certificates: Vec<PathBuf>,
     /// Sets of public keys in JSON.
     pub jwks: Vec<PathBuf>,
+}
+
+/// A registry that is served from here, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// What the names of its repositories begin with here, in whole parts; empty if everything here is its.
+    pub prefix: String,
+    /// `https://ghcr.io`, `http://registry:5000/below`; `docker.io` for Docker Hub.
+    pub location: String,
+    pub credentials: Credentials,
 }
 
 /// A bound on what repositories under a prefix hold together.

@@ -101,6 +101,30 @@ impl Failure {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is read-only")
     }
 
+    /// What other registries have is theirs to change.
+    pub(crate) fn cached() -> Self {
+        let message = "this is a copy of another registry: nothing can be pushed or deleted";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
+    }
+
+    /// The registry behind this one does not do its part.
+    pub(crate) fn upstream(error: Error) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "UNKNOWN", format!("upstream registry: {error}"))
+    }
+
+    pub(crate) fn too_many(message: String) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message)
+    }
+
+    /// What another request was told before.
+    pub(crate) fn of_status(status: StatusCode, message: String) -> Self {
+        Self::new(status, "UNKNOWN", message)
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     pub(crate) fn range() -> Self {
         Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the range lies outside of the blob")
     }
@@ -124,6 +148,12 @@ impl Failure {
         json!({"errors": [{"code": self.code, "message": self.message, "detail": null}]})
             .to_string()
             .into_bytes()
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.message)
     }
 }
 

@@ -25,11 +25,13 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
 use crate::server::access::{Access, Caller, Need};
+use crate::server::cache::{Cache, Source};
 use crate::server::collect::Collected;
 use crate::server::config::Config;
 use crate::server::control;
 use crate::server::events::{Deliveries, Event, Events, Origin};
 use crate::server::failure::{Failure, Outcome};
+use crate::server::listing::{Listed, Page};
 use crate::server::metrics::{Held, Metrics};
 use crate::server::route::Route;
 use crate::server::sendfile::{Rewound, Sending};
@@ -65,6 +67,7 @@ struct Door {
     access: Access,
     metrics: Metrics,
     events: Events,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Door {
@@ -83,6 +86,8 @@ impl Door {
 /// A request, understood.
 struct Asked {
     route: Route,
+    /// The registry that has it, if it is not ours.
+    from: Option<Source>,
     query: Vec<(String, String)>,
     caller: Caller,
     origin: Origin,
@@ -101,9 +106,11 @@ impl Server {
     pub fn open(config: Config) -> Result<Self> {
         let tls = config.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let (events, deliveries) = Events::open(&config.notify)?;
+        let storage = Arc::new(Storage::open(&config)?);
         let door = Door {
             access: Access::open(&config)?,
-            storage: Arc::new(Storage::open(&config)?),
+            cache: Cache::open(&config, &storage)?,
+            storage,
             metrics: Metrics::default(),
             events,
             config,
@@ -145,6 +152,9 @@ impl Server {
         end.send_replace(true);
         let all_left = async { while tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(FAREWELL, all_left).await);
+        if let Some(cache) = &self.door.cache {
+            cache.close().await;
+        }
         control::close(&self.door.storage);
         Ok(())
     }
@@ -310,17 +320,32 @@ fn keeps_alive(request: &Request<Incoming>) -> bool {
 
 async fn dispatch(door: &Arc<Door>, peer: Peer, request: Request<Incoming>) -> Outcome<Answer> {
     let route = Route::of(request.uri().path())?;
+    let query = query(request.uri().query().unwrap_or_default());
+    let (route, from) = sourced(door, route, &query)?;
     let need = Need::of(&route, request.method());
     let caller = door.access.admit(request.headers(), need.as_ref()).await?;
+    if from.is_some() && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Failure::cached());
+    }
     check_writable(&door.config, &route, request.method())?;
-    let query = query(request.uri().query().unwrap_or_default());
     let origin = origin(&caller, peer, &request);
-    let asked = Asked { route, query, caller, origin, request };
+    let asked = Asked { route, from, query, caller, origin, request };
     match &asked.route {
         Route::Base | Route::Metrics | Route::Catalogue | Route::Tags { .. } => listings(door, asked).await,
         Route::Manifest { .. } | Route::Referrers { .. } => manifests::answer(door, asked).await,
         Route::Blob { .. } | Route::Uploads { .. } | Route::Upload { .. } => blobs::answer(door, asked).await,
     }
+}
+
+/// The route of a repository by our name for it, and where that comes from.
+fn sourced(door: &Door, mut route: Route, query: &[(String, String)]) -> Outcome<(Route, Option<Source>)> {
+    let (Some(cache), Some(name)) = (&door.cache, route.name_mut()) else { return Ok((route, None)) };
+    let namespace = query.iter().find(|(key, _)| key == "ns").map(|(_, value)| value.as_str());
+    let from = cache.source(name, namespace)?;
+    if let Some(from) = &from {
+        name.clone_from(&from.name);
+    }
+    Ok((route, from))
 }
 
 fn check_writable(config: &Config, route: &Route, method: &Method) -> Outcome<()> {
@@ -354,13 +379,13 @@ async fn listings(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
     if !matches!(*asked.request.method(), Method::GET | Method::HEAD) {
         return Err(Failure::method());
     }
-    let page = crate::server::listing::Page::of(&asked.query)?;
+    let page = Page::of(&asked.query)?;
     let path = asked.request.uri().path().to_owned();
     match asked.route {
         Route::Base => Ok(answer::json(StatusCode::OK, &serde_json::json!({})).into()),
         Route::Metrics => {
             let held = blocking(door, Held::of).await?;
-            Ok(answer::text(door.metrics.text(&held, &door.events.counts)).into())
+            Ok(answer::text(door.metrics.text(&held, &door.events.counts, door.cache.as_deref())).into())
         }
         Route::Catalogue => {
             let wanted = page.clone();
@@ -369,13 +394,22 @@ async fn listings(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
             Ok(answer::page(&path, &page, listed.next.as_deref(), &body).into())
         }
         Route::Tags { name } => {
-            let (of, wanted) = (name.clone(), page.clone());
-            let listed = blocking(door, move |storage| storage.tags(&of, &wanted)).await?;
+            let listed = tags(door, asked.from.as_ref(), &name, &page).await?;
             let body = serde_json::json!({"name": name, "tags": listed.entries});
             Ok(answer::page(&path, &page, listed.next.as_deref(), &body).into())
         }
         _ => Err(Failure::not_found()),
     }
+}
+
+async fn tags(door: &Door, from: Option<&Source>, name: &str, page: &Page) -> Outcome<Listed> {
+    if let (Some(cache), Some(from)) = (&door.cache, from)
+        && let Some(tags) = cache.tags(from).await?
+    {
+        return Ok(page.of_all(tags));
+    }
+    let (of, wanted) = (name.to_owned(), page.clone());
+    blocking(door, move |storage| storage.tags(&of, &wanted)).await
 }
 
 /// Here an error's story ends: ours go to the log, the client's only to the client.

@@ -26,6 +26,13 @@ impl Page {
         Ok(Self { count: count.transpose()?, last: value("last").unwrap_or_default().to_owned() })
     }
 
+    /// The page of a list that somebody else has.
+    pub(crate) fn of_all(&self, mut entries: Vec<String>) -> Listed {
+        entries.sort_unstable();
+        entries.retain(|entry| *entry > self.last);
+        self.cut(entries)
+    }
+
     fn count(&self) -> usize {
         self.count.unwrap_or(COUNT_MAX).min(COUNT_MAX)
     }

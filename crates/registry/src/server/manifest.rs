@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sys::fs;
 
+use crate::client;
 use crate::server::catalog::{Record, View};
 use crate::server::failure::{Failure, Outcome};
 use crate::server::route::Key;
@@ -57,10 +58,14 @@ impl Storage {
         &self,
         name: &str,
         key: &Key,
+        is_fetched: bool,
         accepts: &dyn Fn(&str) -> bool,
     ) -> Outcome<(Found, Vec<u8>)> {
         let found = self.manifest_find(name, key)?;
         let bytes = self.manifest_bytes(&found.digest)?;
+        if is_fetched {
+            self.used(&fs::open(self.blob_path(&found.digest), &fs::OpenHow::READ)?)?;
+        }
         let is_list = media_type::is_index(&found.record.media_type);
         if is_list
             && matches!(key, Key::Tag(_))
@@ -109,6 +114,37 @@ impl Storage {
         fs::write_atomic(&file, bytes)?;
         sys::crash::point("registry.manifest.written");
         self.settle(&file, digest).inspect_err(|_| drop(fs::remove_file_if_exists(&file)))
+    }
+
+    /// The digest of a manifest that is here.
+    pub(crate) fn manifest_held(&self, name: &str, key: &Key) -> Outcome<Option<Digest>> {
+        match self.manifest_find(name, key) {
+            Ok(found) => Ok(Some(found.digest)),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Keeps what another registry has, with or without what it refers to.
+    pub(crate) fn manifest_keep(&self, name: &str, key: &Key, manifest: &client::Manifest) -> Outcome<()> {
+        let digest = &manifest.descriptor.digest;
+        let record = record(&manifest.descriptor.media_type, &manifest.bytes)?;
+        self.promises.give(digest);
+        self.write_manifest(&manifest.bytes, digest)?;
+        self.catalog.change(|change| {
+            change.put_manifest(name, digest, &record)?;
+            match key {
+                Key::Tag(tag) => Ok(change.put_tag(name, tag, digest)?),
+                Key::Digest(_) => Ok(()),
+            }
+        })
+    }
+
+    pub(crate) fn tag_forget(&self, name: &str, tag: &str) -> Outcome<()> {
+        if self.catalog.view()?.tag(name, tag)?.is_some() {
+            self.catalog.change(|change| Ok(change.remove_tag(name, tag)?))?;
+        }
+        Ok(())
     }
 
     /// Takes away a tag, or a manifest with all its tags.

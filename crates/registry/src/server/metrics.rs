@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hyper::Method;
 
+use crate::server::cache::Cache;
 use crate::server::events::Counts;
 use crate::server::failure::Outcome;
 use crate::server::storage::Storage;
@@ -53,7 +54,7 @@ impl Metrics {
         *requests.entry((method, status)).or_default() += 1;
     }
 
-    pub(crate) fn text(&self, held: &Held, events: &Counts) -> String {
+    pub(crate) fn text(&self, held: &Held, events: &Counts, cache: Option<&Cache>) -> String {
         let mut text = String::new();
         head(&mut text, "kogge_registry_requests_total", "counter", "Requests answered.");
         for ((method, status), count) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -69,6 +70,31 @@ impl Metrics {
         for (name, help, counter) in totals {
             head(&mut text, name, "counter", help);
             line(&mut text, name, "", counter.load(Ordering::Relaxed));
+        }
+        if let Some(cache) = cache {
+            let counts = &cache.counts;
+            let totals = [
+                (
+                    "kogge_registry_cache_hits_total",
+                    "Blobs and manifests of other registries that were here.",
+                    &counts.hits,
+                ),
+                ("kogge_registry_cache_misses_total", "Those that were fetched.", &counts.misses),
+                (
+                    "kogge_registry_cache_stale_total",
+                    "Those served without the other registry's word.",
+                    &counts.stale,
+                ),
+                (
+                    "kogge_registry_cache_fetched_bytes_total",
+                    "Bytes fetched from other registries.",
+                    &counts.bytes_fetched,
+                ),
+            ];
+            for (name, help, counter) in totals {
+                head(&mut text, name, "counter", help);
+                line(&mut text, name, "", counter.load(Ordering::Relaxed));
+            }
         }
         let gauges = [
             ("kogge_registry_repositories", "Repositories.", held.repositories),
@@ -107,7 +133,7 @@ mod tests {
         metrics.answered(&Method::from_bytes(b"MADE-UP").unwrap(), 405);
         metrics.bytes_out.fetch_add(7, Ordering::Relaxed);
         let held = Held { repositories: 2, bytes: 7, ..Held::default() };
-        let text = metrics.text(&held, &Counts::default());
+        let text = metrics.text(&held, &Counts::default(), None);
         assert!(
             text.contains("kogge_registry_requests_total{method=\"other\",status=\"405\"} 1\n"),
             "{text}"

@@ -65,6 +65,19 @@ impl Route {
         }
     }
 
+    /// The repository that it is about.
+    pub(crate) fn name_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Base | Self::Catalogue | Self::Metrics => None,
+            Self::Tags { name }
+            | Self::Manifest { name, .. }
+            | Self::Blob { name, .. }
+            | Self::Uploads { name }
+            | Self::Upload { name, .. }
+            | Self::Referrers { name, .. } => Some(name),
+        }
+    }
+
     /// For the `Allow` of a refusal.
     pub(crate) fn methods(&self) -> &'static str {
         match self {

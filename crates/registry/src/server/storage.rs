@@ -43,7 +43,7 @@ impl Storage {
         }
         Ok(Self {
             catalog: Catalog::open(&root.join(catalog::FILE))?,
-            uploads: Uploads::new(root.join("uploads")),
+            uploads: Uploads::new(root.join("uploads"), root.join("hashes")),
             promises: Promises::default(),
             collecting: Mutex::default(),
             quotas: config.quotas.clone(),
@@ -103,5 +103,5 @@ pub(crate) fn now() -> u64 {
     u64::try_from(sys::time::Timestamp::now().seconds).unwrap_or(0)
 }
 
-const FOLDERS: &[&str] = &["blobs/sha256", "blobs/sha512", "uploads"];
+const FOLDERS: &[&str] = &["blobs/sha256", "blobs/sha512", "uploads", "hashes"];
 const OCI_LAYOUT: &str = r#"{"imageLayoutVersion": "1.0.0"}"#;

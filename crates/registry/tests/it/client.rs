@@ -1,7 +1,7 @@
 //! Pull and push against our own registry, through a double that looks on.
 
-mod double;
+pub(crate) mod double;
 mod guards;
 mod pulls;
 mod pushes;
-mod scene;
+pub(crate) mod scene;

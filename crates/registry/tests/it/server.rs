@@ -1,6 +1,7 @@
 //! The server, asked by a client that hides nothing of HTTP.
 
 mod blobs;
+mod cache;
 mod collect;
 mod crash;
 mod disk;

@@ -171,6 +171,14 @@ impl Client {
         self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())
     }
 
+    /// Status line and headers are read away; so many bytes of the body.
+    pub(crate) fn begun(&mut self, length: usize) -> Vec<u8> {
+        while !self.line().unwrap().is_empty() {}
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        body
+    }
+
     pub(crate) fn reply(&mut self, method: &str) -> Reply {
         self.try_reply(method).unwrap()
     }

@@ -19,6 +19,7 @@ use oci::Digest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use crate::server::cache::Following;
 use crate::server::listing::Page;
 use crate::server::sendfile::Sending;
 
@@ -86,21 +87,34 @@ impl Part {
 
     /// Status and headers.
     pub(super) fn head(&self) -> Response<()> {
-        let mut response = Response::new(());
+        let mut response = blob_head(&self.digest, self.length());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
-        headers.insert(CONTENT_LENGTH, self.length().into());
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(CONTENT_DIGEST, text_value(self.digest.as_str()));
-        headers.insert(ETAG, text_value(&format!("\"{}\"", self.digest)));
-        headers.insert(API, HeaderValue::from_static(API_VERSION));
         if let Some(range) = &self.range {
             let value = format!("bytes {}-{}/{}", range.start, range.end - 1, self.size);
             headers.insert(CONTENT_RANGE, text_value(&value));
         }
         response
     }
+}
+
+/// The headers of so many bytes of a blob.
+pub(super) fn blob_head(digest: &Digest, length: u64) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(OCTETS));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_DIGEST, text_value(digest.as_str()));
+    headers.insert(ETAG, text_value(&format!("\"{digest}\"")));
+    headers.insert(API, HeaderValue::from_static(API_VERSION));
+    response
+}
+
+/// A blob that is still coming.
+pub(super) fn following(digest: Digest, following: Following) -> Response<Body> {
+    let head = blob_head(&digest, following.size());
+    head.map(|()| StreamBody::new(following.pieces()).boxed())
 }
 
 /// Reads a piece in the pool; the state is the file and what is left of it.

@@ -13,6 +13,7 @@ use oci::Digest;
 use super::answer::{self, Answer, CONTENT_DIGEST, Part};
 use super::{Asked, Door, STALL, blocking};
 use crate::server::access::Caller;
+use crate::server::cache::Had;
 use crate::server::events::{Action, BLOB_TYPE, Event, Origin};
 use crate::server::failure::{Failure, Outcome};
 use crate::server::range::{self, Wanted};
@@ -21,12 +22,25 @@ use crate::server::upload::{Algorithm, Shared, Upload};
 
 pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
     let method = asked.request.method().clone();
-    let Asked { route, query, caller, origin, request } = asked;
+    let Asked { route, from, query, caller, origin, request } = asked;
     match (route, method) {
         (Route::Blob { name, digest }, Method::GET) => {
-            get(door, name, digest, &origin, request.headers()).await
+            if let (Some(cache), Some(from)) = (&door.cache, &from) {
+                let is_part = request.headers().contains_key(RANGE);
+                if let Had::Coming(following) = cache.blob(from, &digest, is_part).await? {
+                    door.tell(&origin, || event(Action::Pull, &name, &digest, following.size()));
+                    return Ok(answer::following(digest, following).into());
+                }
+            }
+            get(door, name, digest, from.is_some(), &origin, request.headers()).await
         }
-        (Route::Blob { name, digest }, Method::HEAD) => head(door, name, digest).await,
+        (Route::Blob { name, digest }, Method::HEAD) => {
+            let size = match (&door.cache, &from) {
+                (Some(cache), Some(from)) => cache.blob_size(from, &digest).await?,
+                _ => head(door, name, digest.clone()).await?,
+            };
+            Ok(answer::blob_head(&digest, size).map(|()| answer::empty(StatusCode::OK).into_body()).into())
+        }
         (Route::Blob { name, digest }, Method::DELETE) => {
             let (of, gone) = (name.clone(), digest.clone());
             blocking(door, move |storage| storage.blob_delete(&of, &gone)).await?;
@@ -66,12 +80,20 @@ async fn get(
     door: &Arc<Door>,
     name: String,
     digest: Digest,
+    is_fetched: bool,
     origin: &Origin,
     headers: &HeaderMap,
 ) -> Outcome<Answer> {
     let tag = format!("\"{digest}\"");
     let (of, wanted) = (name.clone(), digest.clone());
-    let (file, size) = blocking(door, move |storage| storage.blob_open(&of, &wanted)).await?;
+    let opened = blocking(door, move |storage| {
+        let (file, size) = storage.blob_open(&of, &wanted)?;
+        if is_fetched {
+            storage.used(&file)?;
+        }
+        Ok((file, size))
+    });
+    let (file, size) = opened.await?;
     if answer::is_known(headers, &tag) {
         return Ok(answer::with(answer::empty(StatusCode::NOT_MODIFIED), &[(ETAG, tag)]).into());
     }
@@ -87,11 +109,9 @@ async fn get(
     Ok(Answer::File(Part { file, digest, size, range }))
 }
 
-async fn head(door: &Arc<Door>, name: String, digest: Digest) -> Outcome<Answer> {
-    let of = digest.clone();
-    let (file, size) = blocking(door, move |storage| storage.blob_open(&name, &of)).await?;
-    let head = Part { file, digest, size, range: None }.head();
-    Ok(head.map(|()| answer::empty(StatusCode::OK).into_body()).into())
+/// Its size, if the file is there, too.
+async fn head(door: &Arc<Door>, name: String, digest: Digest) -> Outcome<u64> {
+    blocking(door, move |storage| storage.blob_open(&name, &digest)).await.map(|(_, size)| size)
 }
 
 /// `POST`: mounts, takes a whole blob at once, or opens an upload.
@@ -176,7 +196,8 @@ async fn finish(
     digest: Digest,
     origin: &Origin,
 ) -> Outcome<Answer> {
-    let mut upload = upload.lock_owned().await;
+    let upload = upload.lock_owned().await;
+    let mut upload = caught_up(door, upload, Some(Algorithm::of(&digest)?)).await?;
     let (to, of, size) = (name.clone(), digest.clone(), upload.size);
     blocking(door, move |storage| storage.upload_finish(&id, &mut upload, &to, &of)).await?;
     door.tell(origin, || event(Action::Push, &name, &digest, size));
@@ -197,8 +218,9 @@ async fn receive(door: &Arc<Door>, of: &Of, upload: &Shared, request: Request<In
     let promised = promised(request.headers())?;
     let length = content_length(request.headers());
     let mut body = request.into_body();
-    let mut upload = Shared::clone(upload).lock_owned().await;
+    let upload = Shared::clone(upload).lock_owned().await;
     upload.here()?;
+    let mut upload = caught_up(door, upload, None).await?;
     if let Some((first, _)) = promised
         && first != upload.size
     {
@@ -264,6 +286,18 @@ async fn append(door: &Arc<Door>, mut upload: Owned, piece: BytesMut) -> Outcome
         Ok(upload)
     })
     .await
+}
+
+/// Has hashed everything that is here. Others have a turn at the pool between two slices.
+async fn caught_up(door: &Arc<Door>, mut upload: Owned, algorithm: Option<Algorithm>) -> Outcome<Owned> {
+    while upload.lags(algorithm) {
+        upload = blocking(door, move |_| {
+            upload.catch_up(algorithm)?;
+            Ok(upload)
+        })
+        .await?;
+    }
+    Ok(upload)
 }
 
 /// Where the chunk begins and how long it is, as far as the client says.

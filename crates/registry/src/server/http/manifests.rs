@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderName};
 use hyper::{Method, Request, Response, StatusCode};
-use oci::{Digest, media_type};
+use oci::{Descriptor, Digest, Index, media_type};
 
 use super::answer::{self, Answer, Body, CONTENT_DIGEST};
 use super::{Asked, Door, STALL, blocking, header};
@@ -19,10 +19,13 @@ use crate::server::route::{self, Key, Route};
 
 pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
     let method = asked.request.method().clone();
-    let Asked { route, query, origin, request, .. } = asked;
+    let Asked { route, from, query, origin, request, .. } = asked;
     match (route, method) {
         (Route::Manifest { name, key }, Method::GET | Method::HEAD) => {
-            get(door, name, key, &origin, &request).await
+            if let (Some(cache), Some(from)) = (&door.cache, &from) {
+                cache.manifest(from, &key).await?;
+            }
+            get(door, name, key, from.is_some(), &origin, &request).await
         }
         (Route::Manifest { name, key }, Method::PUT) => {
             put(door, name, key, tags(query)?, &origin, request).await
@@ -34,7 +37,14 @@ pub(super) async fn answer(door: &Arc<Door>, asked: Asked) -> Outcome<Answer> {
             Ok(answer::empty(StatusCode::ACCEPTED).into())
         }
         (Route::Referrers { name, digest }, Method::GET | Method::HEAD) => {
-            referrers(door, name, digest, &query, request.uri().path()).await
+            let fetched = match (&door.cache, &from) {
+                (Some(cache), Some(from)) => cache.referrers(from, &digest).await?,
+                _ => None,
+            };
+            match fetched {
+                Some(fetched) => Ok(fetched_referrers(fetched, &query)),
+                None => referrers(door, name, digest, &query, request.uri().path()).await,
+            }
         }
         _ => Err(Failure::method()),
     }
@@ -44,12 +54,15 @@ async fn get(
     door: &Arc<Door>,
     name: String,
     key: Key,
+    is_fetched: bool,
     origin: &Origin,
     request: &Request<Incoming>,
 ) -> Outcome<Answer> {
     let (of, wanted, headers) = (name.clone(), key.clone(), request.headers().clone());
-    let accepts = move |media_type: &str| answer::is_accepted(&headers, media_type);
-    let (found, bytes) = blocking(door, move |storage| storage.manifest_read(&of, &wanted, &accepts)).await?;
+    // A list that was fetched is here without its manifests.
+    let accepts = move |media_type: &str| is_fetched || answer::is_accepted(&headers, media_type);
+    let (found, bytes) =
+        blocking(door, move |storage| storage.manifest_read(&of, &wanted, is_fetched, &accepts)).await?;
     let tag = format!("\"{}\"", found.digest);
     let known = answer::is_known(request.headers(), &tag);
     let headers = [(CONTENT_DIGEST, found.digest.to_string()), (ETAG, tag)];
@@ -134,6 +147,21 @@ async fn document(request: Request<Incoming>) -> Outcome<Bytes> {
         Ok(Err(error)) => Err(Failure::body(error)),
         Err(_) => Err(Failure::stalled()),
     }
+}
+
+/// Another registry's, on one page: its client has bounded them.
+fn fetched_referrers(mut fetched: Vec<Descriptor>, query: &[(String, String)]) -> Answer {
+    let filter = query.iter().find(|(key, _)| key == "artifactType").map(|(_, value)| value);
+    if let Some(filter) = filter {
+        fetched.retain(|one| one.artifact_type.as_deref() == Some(filter.as_str()));
+    }
+    let applied = filter.map(|_| (FILTERS_APPLIED, "artifactType".to_owned()));
+    answer::with(index(fetched), applied.as_slice()).into()
+}
+
+fn index(manifests: Vec<Descriptor>) -> Response<Body> {
+    let bytes = serde_json::to_vec(&Index::new(manifests)).expect("an index is always JSON");
+    answer::bytes(StatusCode::OK, media_type::OCI_INDEX, bytes)
 }
 
 async fn referrers(

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use fault::Kind;
-use registry::client::{Config, Credentials, Login, Mirror, Pull, Rule, Search, login, pull, search};
+use registry::client::{Credentials, Login, Pull, Search, login, pull, search};
 
 use super::double::{Says, Seen};
-use super::scene::{Scene, pull_with, registries, run, wanted, with};
+use super::scene::{Scene, registries, run, wanted};
 
 const TOKEN: &str = "the-token";
 
@@ -82,51 +82,6 @@ fn a_login_tells_whether_the_password_is_right() {
     assert_eq!(ask("secret").unwrap(), "");
     let error = ask("wrong").unwrap_err().to_string();
     assert!(error.contains("unauthorized") || error.contains("incorrect username or password"), "{error}");
-}
-
-#[test]
-fn a_blocked_name_is_not_even_asked_for() {
-    let scene = Scene::honest();
-    scene.publish("bad/app:1", 1000);
-    let prefix = format!("{}/bad", scene.double.address);
-    let registries =
-        with(Config { rules: vec![Rule { prefix, blocked: true, ..Rule::default() }], ..Config::default() });
-    let error = run(pull_with(&registries, &scene.store("mine"), &scene.name("bad/app:1"))).unwrap_err();
-    assert_eq!(error.kind(), Kind::Denied, "{error}");
-    assert!(scene.double.seen().is_empty());
-}
-
-#[test]
-fn a_rule_sends_names_elsewhere_and_output_keeps_them() {
-    let scene = Scene::honest();
-    let id = scene.publish("hub/app:1", 1000);
-    let location = Some(format!("{}/hub", scene.double.address));
-    let rules = vec![Rule { prefix: "far.example".into(), location, ..Rule::default() }];
-    let store = scene.store("mine");
-    let name = oci::Reference::parse("far.example/app:1").unwrap();
-    run(pull_with(&with(Config { rules, ..Config::default() }), &store, &name)).unwrap();
-    assert_eq!(store.image(&id).unwrap().tags, [name]);
-}
-
-#[test]
-fn a_mirror_is_asked_first_and_the_registry_when_it_lacks_the_image() {
-    let (mirror, scene) = (Scene::honest(), Scene::honest());
-    mirror.publish("app:1", 1000);
-    scene.publish("app:1", 1000);
-    scene.publish("app:2", 2000);
-    let place = |scene: &Scene| Mirror { location: scene.double.address.to_string(), ..Mirror::default() };
-    let rules = vec![Rule {
-        prefix: scene.double.address.to_string(),
-        mirrors: vec![place(&mirror)],
-        ..Rule::default()
-    }];
-    let (registries, store) = (with(Config { rules, ..Config::default() }), scene.store("mine"));
-    run(pull_with(&registries, &store, &scene.name("app:1"))).unwrap();
-    assert_eq!(scene.double.seen().len(), 0);
-    run(pull_with(&registries, &store, &scene.name("app:2"))).unwrap();
-    assert!(
-        mirror.double.count("HEAD", "app/manifests/2") + mirror.double.count("GET", "app/manifests/2") > 0
-    );
 }
 
 #[test]

@@ -29,65 +29,6 @@ fn an_image_comes_whole_and_is_named_by_tag_and_digest() {
     assert_eq!(told.lines(), expected);
 }
 
-#[test]
-fn pulling_again_asks_for_the_manifest_alone() {
-    let scene = Scene::honest();
-    scene.publish("app:1", 1000);
-    let (store, name, registries) = (scene.store("mine"), scene.name("app:1"), registries());
-    run(async {
-        pull_with(&registries, &store, &name).await.unwrap();
-        scene.double.forget();
-        let told = Told::default();
-        let again = pull(&registries, &store, &wanted(&name), &|step| told.take(&step)).await.unwrap();
-        assert!(!again[0].newer);
-        assert_eq!(
-            told.lines().last().unwrap(),
-            &format!("Status: Image is up to date for {}", name.familiar())
-        );
-    });
-    assert_eq!(scene.double.count("GET", "/blobs/"), 0);
-    assert_eq!(scene.double.count("HEAD", "/manifests/1"), 1);
-}
-
-#[test]
-fn a_digest_is_a_name_too() {
-    let scene = Scene::honest();
-    let id = scene.publish("app:1", 1000);
-    let digest =
-        scene.world.get("/v2/app/manifests/1").header("docker-content-digest").parse::<Digest>().unwrap();
-    let (store, name) = (scene.store("mine"), scene.name("app").with_digest(digest));
-    run(pull_with(&registries(), &store, &name)).unwrap();
-    let image = store.image(&id).unwrap();
-    assert_eq!((image.tags.len(), image.digests), (0, vec![name]));
-}
-
-#[test]
-fn all_tags_come_with_their_layers_once() {
-    let scene = Scene::honest();
-    scene.publish("app:1", 50_000);
-    scene.publish("app:2", 50_000);
-    let store = scene.store("mine");
-    let all = Pull { all_tags: true, ..wanted(&scene.name("app")) };
-    let pulled = run(pull(&registries(), &store, &all, &|_| ())).unwrap();
-    let tags: Vec<_> = pulled.iter().filter_map(|one| one.reference.tag()).collect();
-    assert_eq!(tags, ["1", "2"]);
-    let layer = &store.image(&pulled[0].id).unwrap().layers[0].blob.digest;
-    assert_eq!(scene.double.count("GET", layer.as_str()), 1);
-}
-
-#[test]
-fn two_pulls_at_once_fetch_each_blob_once() {
-    let scene = Scene::honest();
-    scene.publish("app:1", 500_000);
-    let (store, name, registries) = (scene.store("mine"), scene.name("app:1"), registries());
-    let (one, other) = run(async {
-        tokio::join!(pull_with(&registries, &store, &name), pull_with(&registries, &store, &name))
-    });
-    let layer = store.image(&one.unwrap()[0].id).unwrap().layers[0].blob.digest.clone();
-    other.unwrap();
-    assert_eq!(scene.double.count("GET", layer.as_str()), 1);
-}
-
 /// Puts an index over `app:1` under `app:many`, as if it were for this platform and another.
 fn index(scene: &Scene, platforms: &[Platform]) {
     let manifest = scene.world.get("/v2/app/manifests/1");

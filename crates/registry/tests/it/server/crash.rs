@@ -20,7 +20,11 @@ use crate::world::{CONFIG, Client, Reply, World, bytes, files, image};
 #[test]
 fn child() {
     let Ok(path) = std::env::var("REGISTRY_PATH") else { return };
-    let world = World::new(Path::new(&path));
+    let config = match std::env::var("REGISTRY_UPSTREAM") {
+        Ok(host) => super::cache::config(Path::new(&path), &host),
+        Err(_) => Config::new(&path),
+    };
+    let world = World::with(config);
     let address = Path::new(&path).with_file_name("address");
     std::fs::write(address.with_extension("new"), world.address.to_string()).unwrap();
     std::fs::rename(address.with_extension("new"), address).unwrap();
@@ -29,20 +33,29 @@ fn child() {
 }
 
 /// A server that can be killed.
-struct Process {
+pub(super) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Process {
-    #[expect(clippy::disallowed_methods, reason = "the process that is to die is this test's own program")]
     fn start(root: &Path, crash: &str) -> Option<Self> {
+        Self::start_with(root, &[("KOGGE_CRASH", crash)])
+    }
+
+    /// With the images of another registry.
+    pub(super) fn start_through(root: &Path, host: &str) -> Self {
+        Self::start_with(root, &[("REGISTRY_UPSTREAM", host)]).unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the process that is to die is this test's own program")]
+    fn start_with(root: &Path, variables: &[(&str, &str)]) -> Option<Self> {
         let file = root.with_file_name("address");
         drop(std::fs::remove_file(&file));
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["server::crash::child", "--exact"])
             .env("REGISTRY_PATH", root)
-            .env("KOGGE_CRASH", crash)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -63,6 +76,11 @@ impl Process {
     fn ask(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Reply> {
         let headers = [("Content-Type", media_type::OCI_MANIFEST)];
         Client::connect(self.address)?.try_ask(method, path, &headers, body)
+    }
+
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Whether it was killed, instead of coming to its end now.

@@ -4,8 +4,8 @@ use archive::compression::Compression;
 use oci::{Descriptor, Platform, media_type};
 use registry::client::{Config, Pull, Registries};
 
-use crate::double::Double;
-use crate::make::{
+use crate::faulty::double::Double;
+use crate::faulty::make::{
     assert_clean, at, config, docker_io, image, image_of, index, name, noise, packed, pull_fails, pull_with,
     pulls, registries, store, tar, wanted,
 };
@@ -79,7 +79,7 @@ async fn layers_come_packed_or_plain_in_both_families() {
         .replace(media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST)
         .replace(media_type::OCI_CONFIG, media_type::DOCKER_CONFIG);
     double.put_manifest("app", "docker", media_type::DOCKER_MANIFEST, text.as_bytes());
-    let (_folder, elsewhere) = crate::make::store();
+    let (_folder, elsewhere) = crate::faulty::make::store();
     let (pulled, _) = pulls(&elsewhere, &at(&double, "app:docker")).await;
     assert_eq!(elsewhere.image(&pulled.id).unwrap().manifest.media_type, media_type::DOCKER_MANIFEST);
 }

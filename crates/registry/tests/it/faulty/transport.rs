@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use fault::Kind;
 use registry::client::{Config, Proxies, Registries};
 
-use crate::certificates::self_signed;
-use crate::double::Double;
-use crate::make::{config, image, name, pull_fails, pull_with, pulls, store, tar, wanted};
+use crate::faulty::certificates::self_signed;
+use crate::faulty::double::Double;
+use crate::faulty::make::{config, image, name, pull_fails, pull_with, pulls, store, tar, wanted};
 
 #[tokio::test]
 async fn a_registry_of_this_machine_needs_no_valid_certificate() {
@@ -80,7 +80,7 @@ async fn a_proxy_passes_plain_http_on() {
     let proxy = Double::start();
     let made = image(&proxy, "app", "latest", &[tar("a", b"1")]);
     // It does not tunnel.
-    proxy.fault("CONNECT ", 9, crate::double::Effect::Answer(405, vec![], Vec::new()));
+    proxy.fault("CONNECT ", 9, crate::faulty::double::Effect::Answer(405, vec![], Vec::new()));
     let (_folder, store) = store();
     let registries = proxied(&proxy, &["far.test:5000"]);
     let (pulled, _) = pull_with(&registries, &store, &wanted(&name("far.test:5000/app"))).await;

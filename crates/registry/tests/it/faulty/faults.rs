@@ -3,15 +3,15 @@
 use fault::Kind;
 use registry::client::{Config, Registries};
 
-use crate::double::{Double, Effect};
-use crate::make::{
+use crate::faulty::double::{Double, Effect};
+use crate::faulty::make::{
     assert_clean, at, config, image, noise, pull_fails, pull_with, pulls, registries, store, tar, wanted,
 };
 
 const BLOBS: &str = "GET /v2/app/blobs/";
 
 /// A double with an image of one layer, whose blob is the second that is fetched.
-fn with_layer(content: &[u8]) -> (Double, crate::make::Made, String) {
+fn with_layer(content: &[u8]) -> (Double, crate::faulty::make::Made, String) {
     let double = Double::start();
     let made = image(&double, "app", "latest", &[tar("a", content)]);
     let layer = format!("{BLOBS}{}", made.layers[0].digest);
@@ -90,7 +90,7 @@ async fn a_dropped_pull_ends_at_once_and_can_be_gone_on_with() {
     let pulling = pull_with(&registries, &store, &wanted);
     let hanging = async {
         // The bytes that were sent have been taken.
-        while crate::make::partial_bytes(&folder) < 30_000 {
+        while crate::faulty::make::partial_bytes(&folder) < 30_000 {
             tokio::task::yield_now().await;
         }
     };

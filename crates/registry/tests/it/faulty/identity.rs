@@ -3,8 +3,10 @@
 use fault::Kind;
 use registry::client::{Credentials, Login, Mirror, Pull, Registries, Rule, login};
 
-use crate::double::{Auth, Double, Effect, pairs};
-use crate::make::{at, config, docker_io, image, me, name, pull_with, registries, store, tar, wanted};
+use crate::faulty::double::{Auth, Double, Effect, pairs};
+use crate::faulty::make::{
+    at, config, docker_io, image, me, name, pull_with, registries, store, tar, wanted,
+};
 
 fn bearer(user: Option<(&'static str, &'static str)>) -> Auth {
     Auth::Bearer { user, uses: usize::MAX }

@@ -261,7 +261,7 @@ impl Shared {
     }
 
     fn tls_behind_tunnels(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(self.tls.as_ref().unwrap_or(&crate::certificates::self_signed().server))
+        Arc::clone(self.tls.as_ref().unwrap_or(&crate::faulty::certificates::self_signed().server))
     }
 
     fn secured(

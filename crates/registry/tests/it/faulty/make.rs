@@ -11,7 +11,7 @@ use registry::client::{
 use serde_json::json;
 use store::{ImageId, Import, Store};
 
-use crate::double::Double;
+use crate::faulty::double::Double;
 
 /// A store in memory.
 pub(crate) fn store() -> (tempfile::TempDir, Store) {

@@ -6,8 +6,8 @@ use oci::{Descriptor, Digest, Manifest, Platform, media_type};
 use registry::client::{Access, Credentials, Key, Repository, Search, resolve, search};
 use serde_json::json;
 
-use crate::double::Double;
-use crate::make::{at, image, index, registries, tar};
+use crate::faulty::double::Double;
+use crate::faulty::make::{at, image, index, registries, tar};
 
 fn repository(double: &Double, path: &str) -> Repository {
     registries().repository(&at(double, path), &Credentials::Anonymous, Access::Push).unwrap()
@@ -44,7 +44,7 @@ async fn blobs_come_and_go() {
     assert_eq!(app.blob(&descriptor).await.unwrap(), "0123456789");
     assert_eq!(app.blob_range(&digest, 3..6).await.unwrap(), "345");
     assert!(app.blob_range(&digest, 3..3).await.is_err());
-    double.fault("GET /v2/app/blobs/", 1, crate::double::Effect::IgnoreRange);
+    double.fault("GET /v2/app/blobs/", 1, crate::faulty::double::Effect::IgnoreRange);
     assert_eq!(app.blob_range(&digest, 3..10).await.unwrap(), "3456789");
     let other = repository(&double, "other");
     assert!(other.blob_mount(&digest, "app").await.unwrap());

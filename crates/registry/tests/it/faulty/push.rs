@@ -5,8 +5,10 @@ use oci::media_type;
 use registry::client::Credentials;
 use store::Commit;
 
-use crate::double::{Auth, Double, Effect};
-use crate::make::{assert_clean, at, image, import, me, noise, pulls, push_with, registries, store, tar};
+use crate::faulty::double::{Auth, Double, Effect};
+use crate::faulty::make::{
+    assert_clean, at, image, import, me, noise, pulls, push_with, registries, store, tar,
+};
 
 #[tokio::test]
 async fn an_image_that_was_made_here_is_compressed_once_and_comes_back_the_same() {
@@ -45,7 +47,7 @@ async fn an_image_that_was_made_here_is_compressed_once_and_comes_back_the_same(
     );
     store.collect().unwrap();
     assert_clean(&folder, &store);
-    let (_folder, elsewhere) = crate::make::store();
+    let (_folder, elsewhere) = crate::faulty::make::store();
     let (pulled, _) = pulls(&elsewhere, &reference).await;
     assert_eq!((pulled.id, pulled.digest), (id, pushed.manifest.digest));
     assert_eq!(elsewhere.verify().unwrap(), []);
@@ -97,7 +99,7 @@ async fn another_repository_s_layers_are_mounted() {
     // The token for it may read there as well.
     let scope = "scope=repository%3Alibrary%2Fbase%3Apull&scope=repository%3Ateam%2Fapp%3Apull%2Cpush";
     assert!(log.iter().any(|line| line.starts_with("GET /token") && line.ends_with(scope)), "{log:?}");
-    let (_folder, elsewhere) = crate::make::store();
+    let (_folder, elsewhere) = crate::faulty::make::store();
     pulls(&elsewhere, &reference).await;
 }
 
@@ -136,7 +138,7 @@ async fn a_cut_upload_goes_on_where_the_registry_has_it() {
     let size = store.image(&store.resolve(&reference.canonical()).unwrap()).unwrap().layers[0].blob.size;
     let patch = double.state().log.iter().find(|seen| seen.method == "PATCH").unwrap().clone();
     assert_eq!(patch.header("content-range"), Some(format!("100000-{}", size - 1).as_str()));
-    let (_folder, elsewhere) = crate::make::store();
+    let (_folder, elsewhere) = crate::faulty::make::store();
     pulls(&elsewhere, &reference).await;
 }
 
@@ -151,7 +153,7 @@ async fn what_is_too_much_at_once_goes_in_pieces() {
     pushed.unwrap();
     let log = double.take_log();
     assert!(log.iter().any(|line| line.starts_with("PATCH ")), "{log:?}");
-    let (_folder, elsewhere) = crate::make::store();
+    let (_folder, elsewhere) = crate::faulty::make::store();
     pulls(&elsewhere, &reference).await;
 }
 
