@@ -19,6 +19,7 @@ use store::ImageId;
 use crate::{Engine, container, image, volume};
 
 pub use info::info;
+pub(crate) use limits::Limits;
 
 pub async fn version(engine: &Engine) -> Result<Version> {
     let kernel = engine.blocking(|_| info::kernel()).await?;
