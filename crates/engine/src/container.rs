@@ -16,6 +16,7 @@ mod attach;
 mod borrowed;
 mod create;
 mod defaults;
+mod discard;
 mod etc;
 mod exit;
 mod filters;

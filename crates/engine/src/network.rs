@@ -8,6 +8,7 @@ use fault::Result;
 use network::Network;
 
 use crate::Engine;
+use crate::filter::Names;
 
 const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
 
@@ -15,12 +16,13 @@ pub async fn list(engine: &Engine, filters: Filters) -> Result<Vec<Inspect>> {
     filters.allow(FILTERS)?;
     let dangling = if filters.contains("dangling") { Some(filters.flag("dangling", false)?) } else { None };
     let networks = engine.blocking(|engine| Ok(engine.networks().list())).await?;
+    let (ids, names) = (Names::of(&filters, "id"), Names::of(&filters, "name"));
     let chosen = |network: &Inspect| {
         // Docker calls user-defined networks dangling, and these three are none.
         dangling != Some(true)
             && filters.any("driver", |driver| network.driver == driver)
-            && filters.any("id", |id| network.id.contains(id))
-            && filters.any("name", |name| network.name.contains(name))
+            && ids.hold(&network.id)
+            && names.hold(&network.name)
             && filters.any("scope", |scope| network.scope == scope)
             && filters.any("type", |kind| kind == "builtin")
             && filters.labels(&network.labels)

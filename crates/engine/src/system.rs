@@ -20,6 +20,7 @@ use store::ImageId;
 use crate::{Engine, container, image, volume};
 
 pub use info::info;
+pub(crate) use limits::Limits;
 pub use reload::reload;
 
 pub async fn version(engine: &Engine) -> Result<Version> {

@@ -15,11 +15,13 @@ mod record;
 mod verbs;
 
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fault::{Doing, Error, Kind, Result};
+use sys::errno::{ENOENT, EXDEV};
+use sys::fs::OpenHow;
 
 use crate::{ContainerId, Engine, MountKind};
 use record::Record;
@@ -213,6 +215,22 @@ const DATA: &str = "_data";
 /// No volume's name begins with a dot.
 const REMOVING: &str = ".removing-";
 
+/// A place inside a volume's data. What leads out of it is refused, links included, whatever is renamed meanwhile.
+pub(crate) fn beneath(data: &Path, subpath: &str) -> Result<OwnedFd> {
+    let how = OpenHow { no_escape: true, ..OpenHow::PATH };
+    let (base, place) = (data.display(), data.join(subpath));
+    sys::fs::open_beneath(sys::fs::open_dir(data)?, subpath, &how).map_err(|error| match error.errno() {
+        Some(EXDEV) => Error::invalid(format!(
+            "path concatenation escapes the base directory, base: {base}, subpath: {subpath}"
+        )),
+        Some(ENOENT) => Error::not_found(format!(
+            "cannot access path {place}: lstat {place}: no such file or directory",
+            place = place.display()
+        )),
+        _ => error.doing(format!("cannot access path {}", place.display())),
+    })
+}
+
 /// The containers that name this volume, those in removal left out.
 fn users(engine: &Engine, name: &str) -> Vec<String> {
     let uses = |record: &crate::Record| {
@@ -305,6 +323,32 @@ mod tests {
         assert_eq!(std::fs::read_to_string(at("moving/_data/y")).unwrap(), "a container's");
         assert_eq!(sys::fs::metadata(at("moving/_data")).unwrap().uid, 7);
         assert_eq!(volumes.all().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn subpaths_stay_inside() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let at = |path: &str| root.path().join(path);
+        std::fs::create_dir_all(at("data/a/b")).unwrap();
+        std::fs::create_dir(at("outside")).unwrap();
+        for (link, target) in [("in", "a"), ("out", "../outside"), ("absolute", "/a"), ("root", "/")] {
+            std::os::unix::fs::symlink(target, at("data").join(link)).unwrap();
+        }
+        let found = |subpath: &str| {
+            let place = beneath(&at("data"), subpath).map(|place| sys::fs::path_of(&place).unwrap());
+            place.map_err(|error| error.to_string())
+        };
+        for (subpath, place) in [("a", "data/a"), ("a/..", "data"), ("in/b", "data/a/b"), (".", "data")] {
+            assert_eq!(found(subpath), Ok(at(place)), "{subpath}");
+        }
+        let data = at("data").display().to_string();
+        for subpath in ["..", "../..", "/a", "a/../..", "out", "absolute", "root"] {
+            let words =
+                format!("path concatenation escapes the base directory, base: {data}, subpath: {subpath}");
+            assert_eq!(found(subpath), Err(words));
+        }
+        let words = format!("cannot access path {data}/x: lstat {data}/x: no such file or directory");
+        assert_eq!(found("x"), Err(words));
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     }
     let unit = text[digits..].strip_prefix(' ').unwrap_or(&text[digits..]).to_lowercase();
     let scale = scale(&unit).ok_or_else(|| format!("invalid suffix: '{}'", text[digits..].trim_start()))?;
-    Ok((number * scale) as i64)
+    // What is too large wraps as in Go on these processors, so that the daemon says what it says to Docker's client.
+    let bytes = number * scale;
+    Ok(if bytes < i64::MAX as f64 { bytes as i64 } else { i64::MIN })
 }
 
 fn scale(unit: &str) -> Option<f64> {
@@ -196,6 +198,7 @@ mod tests {
         {
             assert_eq!(bytes(text), Ok(wanted), "{text}");
         }
+        assert_eq!(bytes("999999999t"), Ok(i64::MIN));
         assert_eq!(bytes("x").unwrap_err(), "invalid size: 'x'");
         assert_eq!(bytes("1.5.5m").unwrap_err(), r#"strconv.ParseFloat: parsing "1.5.5": invalid syntax"#);
         assert_eq!(bytes("-1").unwrap_err(), "invalid size: '-1'");

@@ -190,8 +190,7 @@ fn beneath(volume: &Path, subpath: &str) -> Result<PathBuf> {
     if subpath.is_empty() {
         return Ok(volume.to_owned());
     }
-    let place = sys::fs::open_beneath(sys::fs::open_dir(volume)?, subpath, &OpenHow::PATH)?;
-    sys::fs::path_of(&place)
+    sys::fs::path_of(&crate::volume::beneath(volume, subpath)?)
 }
 
 /// The root of a container without its mounts.

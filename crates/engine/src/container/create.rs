@@ -18,9 +18,10 @@ use sys::fs::OpenHow;
 
 use super::mounts::{self, Inherited};
 use super::view::View;
-use super::{defaults, merge, ports, removal, task, validate};
+use super::{defaults, discard, merge, ports, removal, task, validate};
 use crate::exec::Execs;
 use crate::record::{self, MountKind};
+use crate::system::Limits;
 use crate::volume::{Hold, Wish};
 use crate::{ContainerId, Engine, Record, id, names, resolve};
 
@@ -28,12 +29,14 @@ pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create
     engine.blocking(move |engine| create_blocking(engine, name.as_deref(), wanted)).await
 }
 
-fn create_blocking(engine: &Engine, name: Option<&str>, wanted: Create) -> Result<Created> {
+fn create_blocking(engine: &Engine, name: Option<&str>, mut wanted: Create) -> Result<Created> {
     let name = name.filter(|name| !name.is_empty()).map(validate::name).transpose()?;
-    validate::create(&wanted)?;
+    let limits = Limits::of_this_machine()?;
+    let mut warnings = discard::discard(&mut wanted.host_config.resources, limits);
+    validate::create(&wanted, limits)?;
     let image_id = engine.store().resolve(&wanted.config.image)?;
     let record = draft(engine, &image_id, wanted).map_err(not_about_images)?;
-    let warnings = validate::warnings(&record.config, &record.host_config);
+    warnings.extend(validate::warnings(&record.config, &record.host_config));
     let record = named(engine, name, record)?;
     // Until the container is known to all by its insertion.
     let held = engine.volumes().hold(&record.id);

@@ -73,7 +73,7 @@ fn default_text(own: &mut String, default: &str) {
 fn memory(config: &mut HostConfig, host: &Host) {
     let limits = &mut config.resources;
     if limits.memory > 0 && limits.memory_swap == 0 {
-        limits.memory_swap = limits.memory * 2;
+        limits.memory_swap = limits.memory.saturating_mul(2);
     }
     if limits.memory_swappiness == Some(-1) {
         limits.memory_swappiness = None;

@@ -8,11 +8,14 @@ use fault::{Error, Result};
 
 use super::view::View;
 use crate::Engine;
+use crate::filter::Names;
 
 /// Filters, with what they name looked up once.
 #[derive(Debug)]
 pub(super) struct Chosen<'a> {
     filters: &'a Filters,
+    ids: Names,
+    names: Names,
     /// Created later (`since`) or earlier (`before`) than these times.
     since: Option<String>,
     before: Option<String>,
@@ -44,6 +47,8 @@ impl<'a> Chosen<'a> {
             |name: &str| engine.store().resolve(name).map_or_else(|_| name.to_owned(), |id| id.to_string());
         Ok(Self {
             filters,
+            ids: Names::of(filters, "id"),
+            names: Names::of(filters, "name"),
             since: created("since")?,
             before: created("before")?,
             ancestors: filters.values("ancestor").map(ancestor).collect(),
@@ -74,8 +79,8 @@ impl<'a> Chosen<'a> {
                 || (!status.is_up()
                     && record.state.started_at != crate::record::NEVER
                     && self.exit_codes.contains(&record.state.exit_code)))
-            && filters.any("id", |text| record.id.as_str().starts_with(text))
-            && filters.any("name", |text| name_matches(&record.name, text))
+            && self.ids.hold(record.id.as_str())
+            && (self.names.hold(&record.name) || self.names.hold(&format!("/{}", record.name)))
             && filters.any("status", |text| text == status.as_str())
             && filters.any("health", |text| text == "none")
             && filters.any("is-task", |text| !matches!(text, "1" | "true" | "True"))
@@ -139,19 +144,6 @@ fn ports(filters: &Filters, name: &str) -> Result<Vec<Port>> {
     Ok(all)
 }
 
-/// Docker takes a regular expression; anchors and plain text are what people write.
-fn name_matches(name: &str, pattern: &str) -> bool {
-    let (pattern, from_start) = pattern.strip_prefix('^').map_or((pattern, false), |rest| (rest, true));
-    let (pattern, to_end) = pattern.strip_suffix('$').map_or((pattern, false), |rest| (rest, true));
-    let bare = pattern.strip_prefix('/').unwrap_or(pattern);
-    match (from_start, to_end) {
-        (true, true) => name == bare,
-        (true, false) => name.starts_with(bare),
-        (false, true) => name.ends_with(bare),
-        (false, false) => name.contains(bare),
-    }
-}
-
 fn in_network(view: &View, text: &str) -> bool {
     let by_id = view.endpoint.as_ref().is_some_and(|endpoint| endpoint.network_id.starts_with(text));
     by_id || view.record.endpoints.contains_key(text)
@@ -181,13 +173,5 @@ mod tests {
             one_of(&filters, "health", "health", HEALTHS).unwrap_err().to_string(),
             "invalid filter 'health=x': invalid value for health (x): must be one of none, starting, healthy, unhealthy"
         );
-    }
-
-    #[test]
-    fn names_by_part_and_anchor() {
-        assert!(
-            name_matches("web1", "web") && name_matches("web1", "^/web1$") && name_matches("web1", "b1$")
-        );
-        assert!(!name_matches("web1", "^eb") && !name_matches("web1", "^web$"));
     }
 }

@@ -168,6 +168,12 @@ fn long_volume(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(Str
         return Err(refuse("must not set ReadOnly mode when using anonymous volumes".into()));
     }
     let options = wish.volume_options.clone().unwrap_or_default();
+    if !options.subpath.is_empty() && wish.source.is_empty() {
+        return Err(refuse("must not set Subpath when using anonymous volumes".into()));
+    }
+    if !stays_inside(Path::new(&options.subpath)) {
+        return Err(refuse("subpath must be a relative path within the volume".into()));
+    }
     let driver = options.driver_config.unwrap_or_default();
     if !matches!(driver.name.as_str(), "" | "local") {
         return Err(Error::unsupported(format!("volume driver {}", driver.name)));
@@ -184,6 +190,19 @@ fn long_volume(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(Str
     mount.copy = !options.no_copy;
     mount.subpath = options.subpath;
     Ok(())
+}
+
+/// Go's `filepath.IsLocal`, links unseen.
+fn stays_inside(path: &Path) -> bool {
+    let mut depth = 0_i64;
+    path.components().all(|part| {
+        depth += match part {
+            Component::Normal(_) => 1,
+            Component::ParentDir => -1,
+            _ => 0,
+        };
+        depth >= 0 && part != Component::RootDir
+    })
 }
 
 fn long_tmpfs(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(String) -> Error) -> Result<()> {
@@ -360,6 +379,9 @@ mod tests {
             mount(r#"{"Type":"foo","Source":"/a","Target":"/a"}"#),
             mount(r#"{"Type":"image","Source":"a","Target":"/a"}"#),
             mount(r#"{"Type":"volume","Target":"/a","ReadOnly":true}"#),
+            mount(r#"{"Type":"volume","Target":"/a","VolumeOptions":{"Subpath":"a"}}"#),
+            mount(r#"{"Type":"volume","Source":"v1","Target":"/a","VolumeOptions":{"Subpath":"/a"}}"#),
+            mount(r#"{"Type":"volume","Source":"v1","Target":"/a","VolumeOptions":{"Subpath":"a/../.."}}"#),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }

@@ -347,10 +347,9 @@ fn bind_failed(error: Error, source: &Path) -> Error {
     ))
 }
 
-/// A folder inside a volume; links lead nowhere else.
+/// What a volume has at a subpath.
 fn beneath(volume: &Path, subpath: &str, recursive: bool) -> Result<OwnedFd> {
-    let root = sys::fs::open_dir(volume)?;
-    let place = sys::fs::open_beneath(&root, subpath, &OpenHow::PATH)?;
+    let place = crate::volume::beneath(volume, subpath).map_err(|error| error.with_kind(Kind::Invalid))?;
     sys::mount::bind(place.as_fd(), Path::new(""), recursive)
 }
 

@@ -8,6 +8,7 @@ use api::host_config::{HostConfig, LogConfig, Resources};
 use fault::{Error, Result};
 
 use super::signal;
+use crate::system::Limits;
 
 /// A container's name, with or without the slash in front.
 pub(super) fn name(text: &str) -> Result<&str> {
@@ -26,8 +27,9 @@ pub(super) fn bad_name(text: &str) -> String {
 }
 
 /// Everything that can be said without looking at images and other containers.
-pub(super) fn create(wanted: &Create) -> Result<()> {
-    CHECKS.iter().try_for_each(|check| check(wanted))
+pub(super) fn create(wanted: &Create, there: Limits) -> Result<()> {
+    CHECKS.iter().try_for_each(|check| check(wanted))?;
+    ability(&wanted.host_config.resources, there)
 }
 
 /// What is odd but accepted, of a container with its image's settings and the defaults.
@@ -292,6 +294,11 @@ const MEMORY_MIN: i64 = 6 << 20;
 
 fn cpu(limits: &Resources) -> Result<()> {
     let (nano, period, quota) = (limits.nano_cpus, limits.cpu_period, limits.cpu_quota);
+    let (slice, cycle) = (limits.cpu_realtime_runtime, limits.cpu_realtime_period);
+    let shares = limits.cpu_shares;
+    if shares < 0 {
+        return Err(invalid(format!("invalid CPU shares ({shares}): value must be a positive integer")));
+    }
     let table = [
         (nano > 0 && period > 0, "Conflicting options: Nano CPUs and CPU Period cannot both be set"),
         (nano > 0 && quota > 0, "Conflicting options: Nano CPUs and CPU Quota cannot both be set"),
@@ -300,6 +307,10 @@ fn cpu(limits: &Resources) -> Result<()> {
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
         ),
         (quota > 0 && quota < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+        (
+            slice != 0 && cycle != 0 && slice > cycle,
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ),
     ];
     first(&table)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -313,13 +324,25 @@ fn cpu(limits: &Resources) -> Result<()> {
     among("mems", "memory nodes", &limits.cpuset_mems, "/sys/devices/system/node/online")
 }
 
+/// What is not dropped with a warning where the kernel lacks it.
+fn ability(limits: &Resources, there: Limits) -> Result<()> {
+    let is_realtime = limits.cpu_realtime_period != 0 || limits.cpu_realtime_runtime != 0;
+    first(&[
+        (
+            limits.nano_cpus > 0 && !there.cpu_quota,
+            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted",
+        ),
+        (is_realtime && !there.cpu_realtime, "kernel does not support CPU real-time scheduler"),
+    ])
+}
+
 /// A list of processors or memory nodes must be one, and name only those that the host has.
 fn among(what: &str, nouns: &str, list: &str, online: &str) -> Result<()> {
     if list.is_empty() {
         return Ok(());
     }
-    let wanted = numbers(list)
-        .map_err(|part| invalid(format!("Invalid value {list} for cpuset {what}: invalid format: {part}")))?;
+    let wanted =
+        numbers(list).map_err(|why| invalid(format!("Invalid value {list} for cpuset {what}: {why}")))?;
     let Some(online) = sys::fs::read_to_string_if_exists(online)? else { return Ok(()) };
     let available = online.trim();
     match numbers(available) {
@@ -330,18 +353,24 @@ fn among(what: &str, nouns: &str, list: &str, online: &str) -> Result<()> {
     }
 }
 
-/// `0-3,5`; else the part that is wrong.
-fn numbers(list: &str) -> Result<BTreeSet<u16>, &str> {
+/// `0-3,5`; else why it is wrong.
+fn numbers(list: &str) -> Result<BTreeSet<u16>, String> {
     let mut all = BTreeSet::new();
     for part in list.split(',') {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
-        match (low.parse::<u16>(), high.parse()) {
-            (Ok(low), Ok(high)) if low <= high => all.extend(low..=high),
-            _ => return Err(part),
+        match (low.parse::<u32>(), high.parse::<u32>()) {
+            (Ok(low), Ok(high)) if low.max(high) > CPUS_MAX => {
+                return Err(format!("value of out range, maximum is {CPUS_MAX}"));
+            }
+            (Ok(low), Ok(high)) if low <= high => all.extend((low..=high).flat_map(u16::try_from)),
+            _ => return Err(format!("invalid format: {part}")),
         }
     }
     Ok(all)
 }
+
+/// dockerd's bound, which is the kernel's for x86.
+const CPUS_MAX: u32 = 8192;
 
 fn other_limits(host: &HostConfig) -> Result<()> {
     let adjustment = host.oom_score_adj;
@@ -352,8 +381,18 @@ fn other_limits(host: &HostConfig) -> Result<()> {
     if weight != 0 && !(10..=1000).contains(&weight) {
         return Err(invalid("Range of blkio weight is from 10 to 1000"));
     }
-    let table = [(host.shm_size < 0, "SHM size can not be less than 0")];
-    first(&table)
+    let limits = &host.resources;
+    first(&[
+        (
+            limits.io_maximum_bandwidth != 0,
+            "invalid option: QoS maximum bandwidth configuration is not supported on linux",
+        ),
+        (
+            limits.io_maximum_iops != 0,
+            "invalid option: QoS maximum IOPs configuration is not supported on linux",
+        ),
+        (host.shm_size < 0, "SHM size can not be less than 0"),
+    ])
 }
 
 fn isolation(kind: &str) -> Result<()> {
@@ -401,10 +440,7 @@ fn not_built(wanted: &Create) -> Result<()> {
         (!host.cgroup.is_empty(), "cgroup to use"),
         (!matches!(host.volume_driver.as_str(), "" | "local"), "volume drivers"),
         (given(&limits.device_requests), "device requests (--gpus)"),
-        (limits.cpu_realtime_period != 0 || limits.cpu_realtime_runtime != 0, "real-time scheduling limits"),
-        (limits.cpu_count != 0 || limits.cpu_percent != 0, "limits of Windows"),
-        (limits.io_maximum_iops != 0 || limits.io_maximum_bandwidth != 0, "limits of Windows"),
-        (limits.kernel_memory != 0 || limits.kernel_memory_tcp != 0, "kernel memory limits"),
+        (limits.cpu_count != 0, "limits of Windows"),
     ];
     match table.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(Error::unsupported(what)),
@@ -426,7 +462,7 @@ mod tests {
 
     fn refused(json: &str) -> String {
         let wanted: Create = api::from_slice(json.as_bytes()).unwrap();
-        create(&wanted).map_or_else(|error| error.to_string(), |()| "accepted".into())
+        create(&wanted, Limits::default()).map_or_else(|error| error.to_string(), |()| "accepted".into())
     }
 
     #[test]
@@ -471,7 +507,15 @@ mod tests {
             r#"{"HostConfig":{"Memory":10000000,"MemorySwap":9000000}}"#,
             r#"{"HostConfig":{"MemorySwap":9000000}}"#,
             r#"{"HostConfig":{"NanoCpus":1}}"#,
+            r#"{"HostConfig":{"NanoCpus":10000000}}"#,
+            r#"{"HostConfig":{"CpuShares":-1}}"#,
+            r#"{"HostConfig":{"CpuRealtimePeriod":1000,"CpuRealtimeRuntime":2000}}"#,
+            r#"{"HostConfig":{"CpuRealtimeRuntime":2000}}"#,
+            r#"{"HostConfig":{"IOMaximumIOps":2000}}"#,
+            r#"{"HostConfig":{"Memory":-9223372036854775808}}"#,
+            r#"{"HostConfig":{"MemorySwappiness":101}}"#,
             r#"{"HostConfig":{"CpusetCpus":"a"}}"#,
+            r#"{"HostConfig":{"CpusetCpus":"0-9999999"}}"#,
             r#"{"HostConfig":{"OomScoreAdj":1001}}"#,
             r#"{"HostConfig":{"Runtime":"x"}}"#,
             r#"{"HostConfig":{"CapAdd":["foo"]}}"#,

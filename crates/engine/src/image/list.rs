@@ -8,6 +8,7 @@ use store::Image;
 
 use super::show;
 use crate::Engine;
+use crate::filter::Glob;
 
 const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
 
@@ -76,19 +77,23 @@ fn is_shown(engine: &Engine, image: &Image) -> bool {
 pub(crate) struct Chosen<'a> {
     filters: &'a Filters,
     dangling: Option<bool>,
-    /// Unix seconds: only images made before the one, or after the other.
-    before: Option<i64>,
-    since: Option<i64>,
-    until: Option<i64>,
+    /// Only images made before the one, or after the other.
+    before: Option<jiff::Timestamp>,
+    since: Option<jiff::Timestamp>,
+    references: Vec<Glob>,
 }
 
 impl<'a> Chosen<'a> {
     pub(crate) fn of(engine: &Engine, filters: &'a Filters) -> Result<Self> {
-        let created = |name: &str| -> Result<Option<i64>> {
-            let Some(image) = filters.values(name).next() else { return Ok(None) };
-            let image = super::find(engine, image)?;
-            Ok(Some(image.created.as_deref().map_or(0, show::unix_seconds)))
+        let times = |name: &str| -> Result<Vec<jiff::Timestamp>> {
+            let made = |image: &str| super::find(engine, image).map(|image| created(&image));
+            Ok(filters.values(name).map(made).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         };
+        let mut before = times("before")?;
+        for text in filters.values("until") {
+            let seconds = crate::filter::moment(text)?;
+            before.extend(jiff::Timestamp::from_second(seconds));
+        }
         Ok(Self {
             filters,
             dangling: if filters.contains("dangling") {
@@ -96,23 +101,22 @@ impl<'a> Chosen<'a> {
             } else {
                 None
             },
-            before: created("before")?,
-            since: created("since")?,
-            until: filters.values("until").next().map(crate::filter::moment).transpose()?,
+            before: before.into_iter().min(),
+            since: times("since")?.into_iter().max(),
+            references: filters.values("reference").map(Glob::parse).collect::<Result<_>>()?,
         })
     }
 
     pub(crate) fn holds(&self, image: &Image) -> bool {
-        let created = image.created.as_deref().map_or(0, show::unix_seconds);
+        let created = created(image);
         let is_dangling = image.tags.is_empty() && image.digests.is_empty();
         let none = std::collections::BTreeMap::new();
         let labels = image.config.config.as_ref().map_or(&none, |config| &config.labels);
         self.dangling.is_none_or(|dangling| dangling == is_dangling)
-            && self.before.is_none_or(|limit| created < limit)
-            && self.since.is_none_or(|limit| created > limit)
-            && self.until.is_none_or(|limit| created < limit)
+            && self.before.is_none_or(|limit| created.is_some_and(|created| created < limit))
+            && self.since.is_none_or(|limit| created.is_some_and(|created| created > limit))
             && self.filters.labels(labels)
-            && self.filters.any("reference", |pattern| image.tags.iter().any(|name| matches(pattern, name)))
+            && (!self.filters.contains("reference") || image.tags.iter().any(|name| self.is_named(name)))
     }
 
     /// With a `reference` filter only the names that match are shown.
@@ -120,19 +124,19 @@ impl<'a> Chosen<'a> {
         if !self.filters.contains("reference") {
             return None;
         }
-        let holds = |tag: &&String| {
-            Reference::parse(tag)
-                .is_ok_and(|name| self.filters.any("reference", |pattern| matches(pattern, &name)))
-        };
+        let holds = |tag: &&String| Reference::parse(tag).is_ok_and(|name| self.is_named(&name));
         Some(tags.iter().filter(holds).cloned().collect())
+    }
+
+    /// Docker's `reference` filter: a pattern on the familiar name, with or without the tag.
+    fn is_named(&self, name: &Reference) -> bool {
+        let texts = [name.familiar(), name.familiar_name()];
+        self.references.iter().any(|pattern| texts.iter().any(|text| pattern.matches(text)))
     }
 }
 
-/// Docker's `reference` filter: a pattern of `path.Match` on the familiar name, with or without the tag.
-fn matches(pattern: &str, name: &Reference) -> bool {
-    let familiar = name.familiar();
-    let bare = name.familiar_name();
-    [&familiar, &bare].into_iter().any(|text| crate::filter::glob(pattern, text))
+fn created(image: &Image) -> Option<jiff::Timestamp> {
+    image.created.as_deref().and_then(|time| time.parse().ok())
 }
 
 /// For prune: refuses what the list knows and pruning does not.

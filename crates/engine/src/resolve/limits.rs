@@ -35,6 +35,7 @@ fn memory(limits: &Resources) -> Memory {
         // -1 is no limit of swap.
         swap: (limits.memory_swap != 0).then_some(limits.memory_swap),
         swappiness: limits.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+        kernel_tcp: positive(limits.kernel_memory_tcp),
         disable_oom_killer: limits.oom_kill_disable.filter(|disable| *disable),
         ..Memory::default()
     }
@@ -50,6 +51,8 @@ fn cpu(limits: &Resources) -> Cpu {
         shares: u64::try_from(limits.cpu_shares).ok().filter(|shares| *shares > 0),
         quota,
         period,
+        realtime_runtime: (limits.cpu_realtime_runtime != 0).then_some(limits.cpu_realtime_runtime),
+        realtime_period: u64::try_from(limits.cpu_realtime_period).ok().filter(|period| *period > 0),
         cpus: limits.cpuset_cpus.clone(),
         mems: limits.cpuset_mems.clone(),
         ..Cpu::default()

@@ -10,6 +10,7 @@ use fault::{Doing, Error, Kind, Result};
 use super::record::Record;
 use super::{Wish, users};
 use crate::Engine;
+use crate::filter::Names;
 
 pub async fn create(engine: &Engine, wanted: Create) -> Result<Volume> {
     if wanted.cluster_volume_spec.is_some() {
@@ -41,9 +42,10 @@ pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume> {
 pub async fn list(engine: &Engine, filters: Filters) -> Result<List> {
     filters.allow(&["dangling", "driver", "label", "name"])?;
     let dangling = if filters.contains("dangling") { Some(filters.flag("dangling", false)?) } else { None };
+    let names = Names::of(&filters, "name");
     let wanted = move |engine: &Engine, record: &Record| {
         filters.any("driver", |driver| driver == "local")
-            && filters.any("name", |part| record.name.contains(part))
+            && names.hold(&record.name)
             && filters.labels(&record.labels)
             && dangling.is_none_or(|dangling| dangling == users(engine, &record.name).is_empty())
     };

@@ -177,3 +177,14 @@ fn an_images_health_check_is_warned_of() {
         assert_eq!(own.unwrap_err().to_string(), "not supported: health checks");
     });
 }
+
+#[test]
+fn images_of_one_second_are_told_apart() {
+    in_house(async |house| {
+        let tar: &[u8] = &[0; 1024];
+        house.imported(tar, Vec::new()).await.unwrap();
+        assert_eq!(house.images(r#"{"since":["busybox"]}"#).await, ["x:1"]);
+        assert_eq!(house.images(r#"{"before":["x:1"]}"#).await, ["busybox:latest"]);
+        assert_eq!(house.images(r#"{"reference":["[^b]:?"]}"#).await, ["x:1"]);
+    });
+}

@@ -49,6 +49,8 @@ pub struct OpenHow {
     pub no_links: bool,
     /// Only for [`open_beneath`]: crossing into another mount is an error.
     pub no_mounts: bool,
+    /// Only for [`open_beneath`]: what leads out of the root is an error (EXDEV), instead of ending at the root.
+    pub no_escape: bool,
 }
 
 impl OpenHow {
@@ -63,6 +65,7 @@ impl OpenHow {
         nonblock: false,
         no_links: false,
         no_mounts: false,
+        no_escape: false,
     };
     /// A handle of a directory, to be read or given to `*_at` calls.
     pub const DIRECTORY: Self = Self { directory: true, ..Self::READ };
@@ -117,7 +120,8 @@ impl OpenHow {
     }
 
     fn resolve(&self) -> ResolveFlags {
-        let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let root = if self.no_escape { ResolveFlags::BENEATH } else { ResolveFlags::IN_ROOT };
+        let mut resolve = root | ResolveFlags::NO_MAGICLINKS;
         resolve.set(ResolveFlags::NO_SYMLINKS, self.no_links);
         resolve.set(ResolveFlags::NO_XDEV, self.no_mounts);
         resolve
