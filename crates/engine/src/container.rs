@@ -64,7 +64,7 @@ pub async fn start(engine: &Engine, id: &str) -> Result<()> {
 pub async fn stop(engine: &Engine, id: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
     let container = engine.containers().find(id)?;
     let stopped = async {
-        let signal = signal.map(parse_signal).transpose()?;
+        let signal = signal_of(&container, signal)?;
         container.ask(|answer| Command::Stop(stop::Order { timeout, signal, restart: false, answer })).await
     };
     told(stopped.await, || format!("cannot stop container: {id}"))
@@ -73,10 +73,18 @@ pub async fn stop(engine: &Engine, id: &str, timeout: Option<i64>, signal: Optio
 pub async fn restart(engine: &Engine, id: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
     let container = engine.containers().find(id)?;
     let restarted = async {
-        let signal = signal.map(parse_signal).transpose()?;
+        let signal = signal_of(&container, signal)?;
         container.ask(|answer| Command::Stop(stop::Order { timeout, signal, restart: true, answer })).await
     };
     told(restarted.await, || format!("Cannot restart container {id}"))
+}
+
+/// Nobody would get it where nothing runs, so there nobody minds what it is.
+fn signal_of(container: &Container, signal: Option<&str>) -> Result<Option<i32>> {
+    if !container.view().record.state.status.is_up() {
+        return Ok(None);
+    }
+    signal.map(parse_signal).transpose()
 }
 
 /// Sends a signal, by name or number; empty means SIGKILL.

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use api::exec::{Create, Inspect, ProcessConfig, Start};
 use api::stdcopy::{self, Stream};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use fault::{Error, Kind, Result};
 use runtime::protocol::{Exit, Fds, Request, Target};
 use sys::process::PidFd;
@@ -254,10 +256,10 @@ impl Task {
         match exec.phase {
             Phase::Created => {}
             Phase::Starting(_) | Phase::Running { .. } => {
-                return Err(Error::conflict(format!("Error: Exec command {id} is already running")));
+                return Err(Error::conflict(format!("exec command {id} is already running")));
             }
             Phase::Ended { .. } => {
-                return Err(Error::conflict(format!("Error: Exec command {id} has already run")));
+                return Err(Error::conflict(format!("exec command {id} has already run")));
             }
         }
         if options.console_size.is_some() {
@@ -335,9 +337,20 @@ impl Task {
                 let request = Request::Resize { target: Target::Exec(id), width, height };
                 self.request(request, Fds::default(), Some(answer));
             }
-            Ok(_) => tell(answer, Err(Error::conflict(format!("exec {id} is not running")))),
+            Ok(Phase::Created) => {
+                tell(answer, Err(Error::internal("timeout waiting for exec session ready")));
+            }
+            Ok(Phase::Ended { .. }) => tell(answer, Err(self.gone(&id))),
             Err(error) => tell(answer, Err(error)),
         }
+    }
+
+    /// What is said of an exec that has ended.
+    fn gone(&self, id: &str) -> Error {
+        if self.of_view(|view| view.is_running()) {
+            return Error::not_found(format!("NotFound: process does not exist {id}: not found"));
+        }
+        Error::conflict(format!("container {} is not running", self.id))
     }
 
     /// A client asks for the code as soon as its stream has ended, which may be just before the monitor tells it: then
@@ -386,10 +399,16 @@ impl Task {
             open_stdout: config.attach_stdout,
             can_remove: false,
             container_id,
-            detach_keys: config.detach_keys,
+            detach_keys: detach_keys(&config.detach_keys),
             pid: pid.into(),
         })
     }
+}
+
+/// As Go's JSON has bytes; nothing where they are the default.
+fn detach_keys(text: &str) -> String {
+    let keys = if text.is_empty() { None } else { Keys::parse(text).ok() };
+    keys.map_or_else(String::new, |keys| BASE64_STANDARD.encode(keys.bytes()))
 }
 
 /// As events have it: the program, a space, its arguments.

@@ -79,10 +79,17 @@ fn containers(engine: &Engine, network: &Network) -> BTreeMap<String, Endpoint> 
                 endpoint.mac_address = found.mac.to_string();
                 endpoint.ipv4_address = found.address.to_string();
             }
-            None if record.host_config.network_mode == network.name => {}
+            None if record.host_config.network_mode == network.name => {
+                endpoint.endpoint_id = endpoint_id(record);
+            }
             _ => return None,
         }
         Some((record.id.to_string(), endpoint))
     });
     connected.collect()
+}
+
+/// Of a container in a network without endpoints, the host's or none: Docker tells one there too, of each run another.
+pub(crate) fn endpoint_id(record: &crate::Record) -> String {
+    oci::Digest::sha256(format!("{} {}", record.id, record.state.started_at).as_bytes()).hex().to_owned()
 }

@@ -60,16 +60,22 @@ fn an_exec_has_streams_and_a_code() {
             attach_stdin: true,
             attach_stdout: true,
             attach_stderr: true,
+            detach_keys: "ctrl-a".into(),
             ..Create::default()
         };
         let exec = exec::create(engine, &id, wanted).await.unwrap();
+        let early = exec::resize(engine, &exec, 10, 10).await.unwrap_err();
+        assert_eq!(early.to_string(), "timeout waiting for exec session ready");
         let mut stream = exec::start(engine, &exec, Start::default()).await.unwrap().unwrap();
         write_all(&mut stream, "in\n").await;
         assert_eq!(read_all(&mut stream).await, "in\n1\nwww\n");
         let inspect = exec::inspect(engine, &exec).await.unwrap();
         assert_eq!((inspect.running, inspect.exit_code), (false, Some(5)));
+        assert_eq!(inspect.detach_keys, "AQ==");
+        let late = exec::resize(engine, &exec, 10, 10).await.unwrap_err();
+        assert_eq!(late.to_string(), format!("NotFound: process does not exist {exec}: not found"));
         let again = exec::start(engine, &exec, Start::default()).await.unwrap_err();
-        assert_eq!(again.to_string(), format!("Error: Exec command {exec} has already run"));
+        assert_eq!(again.to_string(), format!("exec command {exec} has already run"));
         house
     });
 }

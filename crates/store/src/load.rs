@@ -83,10 +83,11 @@ impl Store {
         for image in &planned {
             configs.push(read_config(&members, image)?);
         }
-        let trees = self.unpack_layers(lease, &members, &planned, &configs, report)?;
+        let known = self.known_layers(lease, &members, &planned, &configs)?;
+        let trees = self.unpack_layers(lease, &members, &planned, &configs, &known, report)?;
         let mut images = Vec::new();
         for (image, config) in planned.into_iter().zip(configs) {
-            images.push(new_image(&members, image, config, &trees)?);
+            images.push(new_image(&members, image, config, &trees, &known)?);
         }
         let lines: Vec<(ImageId, Vec<Reference>)> =
             images.iter().map(|image| (image.id(), image.names.clone())).collect();
@@ -98,20 +99,64 @@ impl Store {
         Ok(loaded(lines, &moved))
     }
 
-    /// Unpacks every layer that is not here yet, on all processors.
+    /// What an archive lacks and an image here has: who knows that the receiver has a layer may leave it out. By diffIDs.
+    fn known_layers(
+        &self,
+        lease: &Lease,
+        members: &Members,
+        planned: &[Planned],
+        configs: &[(Vec<u8>, oci::Image)],
+    ) -> Result<BTreeMap<Digest, Layer>> {
+        let mut missing = BTreeMap::new();
+        for (image, (_, config)) in planned.iter().zip(configs) {
+            let layers = image.layers.iter().zip(&config.rootfs.diff_ids);
+            let lacking = layers.filter(|(layer, _)| members.blob(&layer.member).is_err());
+            missing.extend(lacking.map(|(layer, diff_id)| (diff_id, layer.blob.as_ref())));
+        }
+        let mut known = BTreeMap::new();
+        if missing.is_empty() {
+            return Ok(known);
+        }
+        for layer in self.images()?.into_iter().flat_map(|image| image.layers) {
+            let Some(named) = missing.get(&layer.diff_id) else { continue };
+            let is_it = named.is_some_and(|blob| blob.digest == layer.blob.digest);
+            if is_it || !known.contains_key(&layer.diff_id) {
+                known.insert(layer.diff_id.clone(), layer);
+            }
+        }
+        for layer in known.values() {
+            lease.hold(Held::Layer(layer.diff_id.clone()));
+            lease.hold(Held::Blob(layer.blob.digest.clone()));
+        }
+        // Before they were held they may have been collected.
+        let mut there = BTreeMap::new();
+        for (diff_id, layer) in known {
+            if self.has_layer(&diff_id)? && sys::fs::exists(self.blob_path(&layer.blob.digest))? {
+                there.insert(diff_id, layer);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Unpacks every layer of the archive that is not here yet, on all processors.
     fn unpack_layers(
         &self,
         lease: &Lease,
         members: &Members,
         planned: &[Planned],
         configs: &[(Vec<u8>, oci::Image)],
+        known: &BTreeMap<Digest, Layer>,
         report: &mut dyn FnMut(Progress),
     ) -> Result<BTreeMap<String, Tree>> {
         let mut jobs = BTreeMap::new();
         for (image, (_, config)) in planned.iter().zip(configs) {
             for (index, (layer, diff_id)) in image.layers.iter().zip(&config.rootfs.diff_ids).enumerate() {
+                let blob = match members.blob(&layer.member) {
+                    Err(_) if known.contains_key(diff_id) => continue,
+                    blob => blob?,
+                };
                 lease.hold(Held::Layer(diff_id.clone()));
-                lease.hold(Held::Blob(members.blob(&layer.member)?.digest.clone()));
+                lease.hold(Held::Blob(blob.digest.clone()));
                 jobs.entry(layer.member.clone()).or_insert((index, diff_id));
             }
         }
@@ -199,10 +244,22 @@ fn new_image(
     image: Planned,
     (config, parsed): (Vec<u8>, oci::Image),
     trees: &BTreeMap<String, Tree>,
+    known: &BTreeMap<Digest, Layer>,
 ) -> Result<NewImage> {
     let mut layers = Vec::new();
+    let mut manifest = image.manifest;
     for (layer, diff_id) in image.layers.into_iter().zip(parsed.rootfs.diff_ids) {
-        let staged = members.blob(&layer.member)?;
+        let staged = match (members.blob(&layer.member), known.get(&diff_id)) {
+            (Err(_), Some(here)) => {
+                // Ours is packed in another way, so the manifest would lead to nothing.
+                if layer.blob.is_some_and(|blob| blob.digest != here.blob.digest) {
+                    manifest = Manifest::New;
+                }
+                layers.push(here.clone());
+                continue;
+            }
+            (staged, _) => staged?,
+        };
         let blob = match layer.blob {
             Some(blob) => {
                 staged.verify(&blob)?;
@@ -221,7 +278,7 @@ fn new_image(
         }
         layers.push(Layer { blob, diff_id, size_unpacked: tree.size });
     }
-    Ok(NewImage { config, manifest: image.manifest, layers, names: image.names, parent: None })
+    Ok(NewImage { config, manifest, layers, names: image.names, parent: None })
 }
 
 pub(crate) fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {

@@ -236,7 +236,7 @@ impl Snapshot {
 
     /// The size of the snapshot's own files, in bytes.
     pub fn size_rw(&self) -> Result<u64> {
-        changes::tree_size(&self.upper())
+        fs::tree_size(self.upper())
     }
 
     /// With the layers below.

@@ -221,6 +221,10 @@ impl Keys {
     /// Everything passes.
     const NONE: Self = Self(Vec::new());
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// `ctrl-p,ctrl-q`, `a,b`; empty means the default.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {

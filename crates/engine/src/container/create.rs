@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use api::container::{Create, Created};
+use api::network::EndpointSettings;
 use fault::{Call, Error, Kind, Result};
 use store::{ImageId, MountOptions};
 use sys::fs::OpenHow;
@@ -35,7 +36,8 @@ fn create_blocking(engine: &Engine, name: Option<&str>, mut wanted: Create) -> R
     let mut warnings = discard::discard(&mut wanted.host_config.resources, limits);
     validate::create(&wanted, limits)?;
     let image_id = engine.store().resolve(&wanted.config.image)?;
-    let record = draft(engine, &image_id, wanted).map_err(not_about_images)?;
+    let (record, odd) = draft(engine, &image_id, wanted).map_err(not_about_images)?;
+    warnings.extend(odd);
     warnings.extend(validate::warnings(&record.config, &record.host_config));
     let record = named(engine, name, record)?;
     // Until the container is known to all by its insertion.
@@ -59,8 +61,8 @@ fn not_about_images(error: Error) -> Error {
     if error.kind() == Kind::NotFound { error.with_kind(Kind::Invalid) } else { error }
 }
 
-/// The record, complete but for its name. Nothing is changed yet.
-fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Record> {
+/// The record, complete but for its name, and what is odd in it. Nothing is changed yet.
+fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<(Record, Vec<String>)> {
     let id = ContainerId::random()?;
     let image = engine.store().image(image_id)?;
     let image_config = image.config.config.unwrap_or_default();
@@ -68,7 +70,7 @@ fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Reco
     defaults::fill(&mut wanted, &id, &defaults::Host::read()?, &engine.live().defaults);
     validate::default_runtime(&wanted.host_config)?;
     name_peers(engine, &mut wanted)?;
-    networks(&wanted)?;
+    let odd = networks(&mut wanted)?;
     resolve::check(&wanted.host_config)?;
     let mut record = Record::new(id, String::new(), sys::time::now_rfc3339_nano());
     record.image_id = image_id.to_string();
@@ -81,7 +83,7 @@ fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Reco
         mount.name = id::random_hex()?;
     }
     ports::wishes(&record)?;
-    Ok(record)
+    Ok((record, odd))
 }
 
 /// Who joins another container's network has its host name too.
@@ -113,31 +115,56 @@ fn name_peers(engine: &Engine, wanted: &mut Create) -> Result<()> {
     Ok(())
 }
 
-/// One network, the one that the mode names, without what only user-defined networks have.
-fn networks(wanted: &Create) -> Result<()> {
-    let mode = wanted.host_config.network_mode.as_str();
+/// One network, the one that the mode names, without what only user-defined networks have. Who joins another
+/// container's has no endpoint, whatever is asked of it.
+fn networks(wanted: &mut Create) -> Result<Vec<String>> {
+    let mode = wanted.host_config.network_mode.clone();
+    let joins = mode.starts_with("container:");
     for (name, settings) in &wanted.networking_config.endpoints_config {
-        if name != mode {
+        if *name != mode && !joins {
             return Err(Error::unsupported("more than one network"));
         }
-        let asks = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let ipam = settings.ipam_config.clone().unwrap_or_default();
-        if let Some(address) = [ipam.ipv4_address, ipam.ipv6_address].iter().find(|text| !text.is_empty()) {
-            return Err(Error::invalid(format!(
-                "invalid config for network {mode}: invalid endpoint settings:\n\
-                 * user specified IP address is supported on user defined networks only\n\
-                 * no configured subnet or ip-range contain the IP address {address}",
-            )));
-        }
-        if asks(&settings.aliases) && mode == "bridge" {
-            return Err(Error::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\n\
-                 network-scoped aliases are only supported for user-defined networks",
-            ));
-        }
-        if asks(&settings.links) || settings.driver_opts.as_ref().is_some_and(|options| !options.is_empty()) {
-            return Err(Error::unsupported("links and driver options of an endpoint"));
-        }
+        endpoint(name, settings)?;
+    }
+    if !joins {
+        return Ok(Vec::new());
+    }
+    let endpoints = std::mem::take(&mut wanted.networking_config.endpoints_config);
+    let has_mac = endpoints.values().any(|settings| !settings.mac_address.is_empty());
+    Ok(has_mac.then(|| JOINED_MAC.to_owned()).into_iter().collect())
+}
+
+const JOINED_MAC: &str = "The MAC address is discarded when joining another container's network";
+
+fn endpoint(network: &str, settings: &EndpointSettings) -> Result<()> {
+    let wrong = |words: &str| Error::invalid(format!("invalid config for network {network}: {words}"));
+    let asks = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let ipam = settings.ipam_config.clone().unwrap_or_default();
+    if let Some(address) = [ipam.ipv4_address, ipam.ipv6_address].iter().find(|text| !text.is_empty()) {
+        let user_defined = "user specified IP address is supported on user defined networks only";
+        let words = match network {
+            "host" | "none" => format!(
+                "\n* {user_defined}\n* user specified IP address is supported only when connecting to networks with \
+                 user configured subnets"
+            ),
+            _ if network.starts_with("container:") => format!("\n{user_defined}"),
+            _ => format!(
+                "\n* {user_defined}\n* no configured subnet or ip-range contain the IP address {address}"
+            ),
+        };
+        return Err(wrong(&format!("invalid endpoint settings:{words}")));
+    }
+    if asks(&settings.aliases) && network == "bridge" {
+        return Err(wrong(
+            "invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks",
+        ));
+    }
+    let mac = &settings.mac_address;
+    if !mac.is_empty() && mac.parse::<network::Mac>().is_err() {
+        return Err(wrong(&format!("invalid MAC address {mac}")));
+    }
+    if asks(&settings.links) || settings.driver_opts.as_ref().is_some_and(|options| !options.is_empty()) {
+        return Err(Error::unsupported("links and driver options of an endpoint"));
     }
     Ok(())
 }
@@ -269,5 +296,44 @@ pub(crate) fn undo(engine: &Engine, record: &Record) {
         && error.kind() != Kind::NotFound
     {
         tracing::warn!(container = %record.id, %error, "creation not undone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(mode: &str, endpoints: &str) -> Result<(Create, Vec<String>)> {
+        let json = format!(
+            r#"{{"HostConfig":{{"NetworkMode":"{mode}"}},"NetworkingConfig":{{"EndpointsConfig":{endpoints}}}}}"#
+        );
+        let mut wanted: Create = api::from_slice(json.as_bytes())?;
+        let odd = networks(&mut wanted)?;
+        Ok((wanted, odd))
+    }
+
+    #[test]
+    fn who_joins_a_network_has_no_endpoint() {
+        let endpoints =
+            r#"{"container:a":{"MacAddress":"02:00:00:00:00:01"},"bridge":{"MacAddress":"02:00:00:00:00:01"}}"#;
+        let (wanted, odd) = joined("container:0123", endpoints).unwrap();
+        assert!(wanted.networking_config.endpoints_config.is_empty());
+        assert_eq!(odd, [JOINED_MAC]);
+        assert!(joined("container:0123", "{}").unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn endpoints_are_refused_in_docker_s_words() {
+        let refused = |mode: &str, settings: &str| {
+            joined(mode, &format!(r#"{{"{mode}":{settings}}}"#)).unwrap_err().to_string()
+        };
+        let texts = [
+            refused("bridge", r#"{"MacAddress":"xx"}"#),
+            refused("bridge", r#"{"IPAMConfig":{"IPv4Address":"1.2.3.4"}}"#),
+            refused("host", r#"{"IPAMConfig":{"IPv4Address":"1.2.3.4"}}"#),
+            refused("container:a", r#"{"IPAMConfig":{"IPv4Address":"1.2.3.4"}}"#),
+            refused("bridge", r#"{"Aliases":["a"]}"#),
+        ];
+        insta::assert_snapshot!(texts.join("\n"));
     }
 }

@@ -279,6 +279,7 @@ fn endpoints(engine: &Engine, view: &View) -> std::collections::BTreeMap<String,
                 settings.ip_prefix_len = endpoint.address.prefix_len();
                 settings.mac_address = endpoint.mac.to_string();
             }
+            None if running => settings.endpoint_id = crate::network::endpoint_id(&view.record),
             _ => {}
         }
         (name.clone(), settings)

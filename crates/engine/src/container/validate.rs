@@ -141,15 +141,20 @@ fn network_mode(wanted: &Create) -> Result<()> {
         return Err(invalid("invalid network mode: invalid container format container:<name|id>"));
     }
     let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let has_links = given(&host.links);
+    if host.network_mode == "host" && has_links {
+        return Err(invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        ));
+    }
     let conflicts = [
         (!wanted.config.hostname.is_empty(), "hostname and the network mode"),
         (
-            given(&host.links),
-            "--net=container can't be used with links. This would result in undefined behavior",
+            has_links,
+            "container type network can't be used with links. This would result in undefined behavior",
         ),
         (given(&host.dns), "dns and the network mode"),
         (given(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
-        (!wanted.config.mac_address.is_empty(), "mac-address and the network mode"),
         (
             host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) || host.publish_all_ports,
             "port publishing and the container type network mode",
@@ -496,6 +501,12 @@ mod tests {
             r#"{"Hostname":"x","HostConfig":{"UTSMode":"host"}}"#,
             r#"{"Hostname":"x","HostConfig":{"NetworkMode":"container:y"}}"#,
             r#"{"HostConfig":{"NetworkMode":"container:y","PublishAllPorts":true}}"#,
+            r#"{"HostConfig":{"NetworkMode":"container:y","Links":["a:b"]}}"#,
+            r#"{"HostConfig":{"NetworkMode":"container:y","Dns":["1.1.1.1"]}}"#,
+            r#"{"HostConfig":{"NetworkMode":"container:y","ExtraHosts":["a:1.1.1.1"]}}"#,
+            r#"{"HostConfig":{"NetworkMode":"container:y","PortBindings":{"80/tcp":[{}]}}}"#,
+            r#"{"ExposedPorts":{"80/tcp":{}},"HostConfig":{"NetworkMode":"container:y"}}"#,
+            r#"{"HostConfig":{"NetworkMode":"host","Links":["a:b"]}}"#,
             r#"{"HostConfig":{"ExtraHosts":["x"]}}"#,
             r#"{"HostConfig":{"ExtraHosts":["x:y"]}}"#,
             r#"{"HostConfig":{"ExtraHosts":["x:host-gateway","y:::1","z:1.2.3.4"]}}"#,

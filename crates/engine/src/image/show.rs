@@ -15,7 +15,7 @@ pub(super) fn inspect(store: &Store, image: &Image) -> Inspect {
         parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
         comment: comment(image),
         created: config.created.clone(),
-        docker_version: String::new(),
+        docker_version: docker_version(image),
         author: config.author.clone().unwrap_or_default(),
         config: self::config(config.config.as_ref()),
         architecture: config.architecture.clone(),
@@ -91,6 +91,12 @@ fn config(config: Option<&oci::image::Config>) -> Config {
         on_build: or_absent(&config.on_build),
         shell: or_absent(&config.shell),
     }
+}
+
+/// Which engine made it, if that one says so.
+fn docker_version(image: &Image) -> String {
+    let version = image.config.unknown.get("docker_version").and_then(|version| version.as_str());
+    version.unwrap_or_default().to_owned()
 }
 
 /// The comment of the config, or of its newest step.

@@ -42,24 +42,6 @@ pub(crate) fn list(upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>> {
     Ok(found.into_iter().map(absolute).collect())
 }
 
-/// The sizes of all regular files, hard links once.
-pub(crate) fn tree_size(root: &Path) -> Result<u64> {
-    let root = fs::open_dir(root)?;
-    let (mut size, mut seen) = (0, HashSet::new());
-    let mut pending = vec![PathBuf::new()];
-    while let Some(path) = pending.pop() {
-        let Some(dir) = open_folder(&root, &path)? else { continue };
-        for (name, stat) in entries(&dir)? {
-            if stat.is_dir() {
-                pending.push(path.join(name));
-            } else if stat.is_file() && seen.insert((stat.dev, stat.ino)) {
-                size += stat.size;
-            }
-        }
-    }
-    Ok(size)
-}
-
 /// By path, relative to the root.
 type Found = BTreeMap<PathBuf, ChangeKind>;
 

@@ -73,6 +73,46 @@ fn an_oci_layout_loads_and_keeps_its_digests() {
 }
 
 #[test]
+fn a_layer_that_is_here_may_be_missing_in_the_archive() {
+    let upper = tar(&[("etc/", b""), ("etc/motd", b"hi")]);
+    let archive = without(&docker_archive("app:1", &[&root(), &upper]), "layer0/layer.tar");
+    let (_folder, store) = store();
+    let refused = load(&store, &archive).unwrap_err().to_string();
+    assert_eq!(refused, "invalid image archive: layer0/layer.tar is missing");
+    let base = import(&store, &root(), "base");
+    let loaded = load(&store, &archive).unwrap();
+    let (image, base) = (store.image(&loaded[0].id).unwrap(), store.image(&base).unwrap());
+    assert_eq!(image.layers[0], base.layers[0]);
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn a_layout_whose_layer_is_here_in_another_packing_gets_a_new_manifest() {
+    let packed = gzip(&root());
+    let archive =
+        oci_layout("app:1", &[(packed.as_slice(), media_type::OCI_LAYER_GZIP)], &config(&[&root()]));
+    let blob = format!("blobs/sha256/{}", oci::Digest::sha256(&packed).hex());
+    let archive = without(&archive, &blob);
+    let (_folder, store) = store();
+    import(&store, &root(), "base");
+    let loaded = load(&store, &archive).unwrap();
+    assert_eq!(store.verify().unwrap(), []);
+    let (_folder, elsewhere) = crate::make::store();
+    load(&elsewhere, &save(&store, &["app:1"]).unwrap()).unwrap();
+    assert!(elsewhere.image(&loaded[0].id).is_ok());
+}
+
+fn without(archive: &[u8], missing: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (member, content) in members(archive).into_iter().filter(|(member, _)| member != missing) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, member, content.as_slice()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
 fn a_saved_archive_is_docker_s_and_oci_s() {
     let (_folder, store) = store();
     let id = import(&store, &root(), "base");

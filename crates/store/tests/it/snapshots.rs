@@ -299,11 +299,12 @@ fn a_very_deep_tree_is_walked_or_refused_but_never_too_much() {
     assert_eq!(snapshot.changes().unwrap().len(), 1801);
     // Deeper than a path can say: made by a process that changes into each.
     let mut dir = sys::fs::open_dir(snapshot.upper().join(&deep)).unwrap();
-    for _ in 0..2000 {
+    for _ in 0..5000 {
         sys::fs::mkdir_at(&dir, "d", 0o755).unwrap();
         dir = sys::fs::open_at(&dir, "d", &sys::fs::OpenHow::DIRECTORY).unwrap();
     }
     assert_eq!(snapshot.changes().unwrap_err().errno(), Some(36));
+    assert_eq!(snapshot.size_rw().unwrap(), 5);
     store.snapshot_remove("one").unwrap();
     store.sweep().unwrap();
 }
