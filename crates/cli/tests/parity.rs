@@ -165,6 +165,27 @@ fn actions_are_done_alike() {
     check(ACTIONS, loosely);
 }
 
+/// The user's settings after a login are the same.
+#[test]
+fn logins_are_kept_alike() {
+    for line in ["login -u me -p secret box:6000", "login -u token -p secret box:6000", "logout box:5000"] {
+        let kept = ["docker", KOGGE].map(|program| {
+            let daemon = Daemon::start();
+            run_against(&daemon, program, &words(line));
+            let path = daemon.folder().join("config.json");
+            if program == KOGGE {
+                // Docker leaves a file open that was so before.
+                let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "{line}");
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            // We leave the rest where it stood, Docker sorts it.
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()
+        });
+        assert_eq!(kept[1], kept[0], "{line}");
+    }
+}
+
 #[test]
 fn a_missing_daemon_is_told_alike() {
     let daemon = Daemon::start();

@@ -8,7 +8,7 @@ use oci::Reference;
 
 use super::{Args, Command};
 use crate::cli::Cli;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
 use crate::format::{self, Fields, Row, human};
 use crate::terminal;
@@ -30,9 +30,19 @@ const FLAGS: &[Flag] = &[
     Flag::switch("tree", "Show platforms as a tree").hidden(),
 ];
 
+/// What Docker does not combine with a tree either is told as Docker tells it.
+fn no_tree(matches: &Matches) -> Exit {
+    let names =
+        [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")];
+    match names.into_iter().find(|(flag, _)| matches.is_given(flag)) {
+        Some((_, name)) => Exit::failure(format!("--{name} is not yet supported with --tree")),
+        None => fault::Error::unsupported("--tree").into(),
+    }
+}
+
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     if matches.is_on("tree") {
-        return Err(fault::Error::unsupported("--tree").into());
+        return Err(no_tree(&matches));
     }
     let mut filters = matches.filters();
     if let Some(name) = matches.args.first() {

@@ -74,6 +74,15 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("POST", ["images", "prune"]) => {
             json(r#"{"ImagesDeleted":[{"Untagged":"a:b"},{"Deleted":"sha256:1"}],"SpaceReclaimed":1234567}"#)
         }
+        ("POST", ["images", _, "push"]) => json(PUSHED),
+        ("POST", ["auth"]) if request.body["password"] == "wrong" => {
+            fail(401, "Get \"https://box:5000/v2/\": unauthorized: authentication required")
+        }
+        ("POST", ["auth"]) if request.body["username"] == "token" => {
+            json(r#"{"Status":"Login Succeeded","IdentityToken":"t0"}"#)
+        }
+        ("POST", ["auth"]) => json(r#"{"Status":"Login Succeeded","IdentityToken":""}"#),
+        ("GET", ["images", "search"]) => json(FOUND),
         ("POST", ["images", _, "tag"]) => Answer::Empty(201),
         ("DELETE", ["images", _]) => json(r#"[{"Untagged":"busybox:latest"},{"Deleted":"sha256:1"}]"#),
         ("POST", ["volumes", "create"]) => created(VOLUME),
@@ -184,6 +193,10 @@ fn pull(request: &Request) -> Answer {
     if request.query.contains_key("fromSrc") {
         return json("{\"status\":\"sha256:00ff\"}\r\n");
     }
+    let name = request.query.get("fromImage").map_or("", |names| names[0].as_str());
+    if !name.ends_with("missing") {
+        return json(PULLED);
+    }
     fail(404, "pull access denied for missing, repository does not exist or may require 'docker login'")
 }
 
@@ -218,6 +231,34 @@ const IMAGES: &str = r#"[
  {"Containers":0,"Created":1500000000,"Id":"sha256:cc11223344556677889900aabbccddeeff00112233445566778899aabbccddee","Labels":null,"ParentId":"","RepoDigests":null,"RepoTags":["localhost:5000/a/b:v1"],"SharedSize":0,"Size":999}]"#;
 
 const IMAGE: &str = r#"{"Id":"sha256:aa11","RepoTags":["busybox:latest"],"RepoDigests":[],"Parent":"","Comment":"","Created":"2025-01-02T03:04:05Z","DockerVersion":"","Author":"","Config":{"Cmd":["sh"]},"Architecture":"amd64","Os":"linux","Size":4269000,"GraphDriver":{"Data":null,"Name":"overlay2"},"RootFS":{"Type":"layers","Layers":["sha256:11","sha256:22"]},"Metadata":{"LastTagTime":"0001-01-01T00:00:00Z"}}"#;
+
+const PULLED: &str = concat!(
+    r#"{"status":"Pulling from library/busybox","id":"latest"}"#,
+    "\r\n",
+    r#"{"status":"Pulling fs layer","progressDetail":{},"id":"aa1122334455"}"#,
+    "\r\n",
+    r#"{"status":"Downloading","progressDetail":{"current":500,"total":1000},"progress":"[=>  ]  500B/1kB","id":"aa1122334455"}"#,
+    "\r\n",
+    r#"{"status":"Pull complete","progressDetail":{},"id":"aa1122334455"}"#,
+    "\r\n",
+    r#"{"status":"Digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}"#,
+    "\r\n",
+    r#"{"status":"Status: Downloaded newer image for busybox:latest"}"#,
+    "\r\n",
+);
+
+const PUSHED: &str = concat!(
+    r#"{"status":"The push refers to repository [box:5000/busybox]"}"#,
+    "\r\n",
+    r#"{"status":"Preparing","progressDetail":{},"id":"aa1122334455"}"#,
+    "\r\n",
+    r#"{"status":"Pushed","progressDetail":{},"id":"aa1122334455"}"#,
+    "\r\n",
+    r#"{"errorDetail":{"message":"denied: not yours"},"error":"denied: not yours"}"#,
+    "\r\n",
+);
+
+const FOUND: &str = r#"[{"star_count":12,"is_official":true,"name":"busybox","is_automated":false,"description":"a box of tools that is rather long to describe in one line"},{"star_count":0,"is_official":false,"name":"me/busybox","is_automated":false,"description":""}]"#;
 
 const HISTORY: &str = r#"[{"Id":"sha256:aa11223344556677889900aabbccddeeff00112233445566778899aabbccddee","Created":1700000000,"CreatedBy":"/bin/sh -c #(nop)  CMD [\"a rather long command that is cut somewhere\"]","Tags":["busybox:latest"],"Size":0,"Comment":""},{"Id":"<missing>","Created":0,"CreatedBy":"ADD\tfile","Tags":null,"Size":4269000,"Comment":"Imported from -"}]"#;
 

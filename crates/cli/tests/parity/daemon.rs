@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
 use serde_json::Value;
 
 use super::answers::{Answer, UPGRADED, answer};
@@ -19,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) body: Value,
     /// A header that the user's settings add.
     pub(crate) meta: Option<String>,
+    /// Credentials for a registry, as JSON.
+    pub(crate) auth: Value,
 }
 
 pub(crate) struct Daemon {
@@ -31,7 +34,11 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("x.sock")).unwrap();
         add_context(folder.path());
-        std::fs::write(folder.path().join("config.json"), r#"{"HttpHeaders":{"X-Meta":"a b"}}"#).unwrap();
+        std::fs::write(
+            folder.path().join("config.json"),
+            r#"{"HttpHeaders":{"X-Meta":"a b"},"auths":{"box:5000":{"auth":"bWU6c2VjcmV0"}}}"#,
+        )
+        .unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
         std::thread::spawn(move || {
@@ -173,7 +180,14 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<Request> {
         query: read_query(query),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         meta: headers.remove("x-meta"),
+        auth: headers.get("x-registry-auth").map_or(Value::Null, |text| credentials(text)),
     })
+}
+
+/// Some of the client's code pads base 64, some does not.
+fn credentials(text: &str) -> Value {
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+    serde_json::from_slice(&bytes.unwrap()).unwrap_or(Value::Null)
 }
 
 fn without_version(path: &str) -> &str {
