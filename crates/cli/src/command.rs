@@ -60,7 +60,6 @@ mod wait;
 use std::future::Future;
 use std::pin::Pin;
 
-use fault::Error;
 
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
@@ -128,13 +127,6 @@ fn detach_keys(cli: &Cli, matches: &Matches) -> String {
     match matches.text("detach-keys") {
         "" => cli.config().detach_keys.clone(),
         keys => keys.to_owned(),
-    }
-}
-
-fn refuse_platform(matches: &Matches) -> Outcome {
-    match matches.text("platform") {
-        "" => Ok(()),
-        _ => Err(Error::unsupported("--platform").into()),
     }
 }
 

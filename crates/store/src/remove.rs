@@ -2,10 +2,11 @@
 //!
 //! The rules are a pure change of the catalog; what nobody refers to any more goes with the collector.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use fault::{Error, Result};
-use oci::{Digest, Reference};
+use oci::{Digest, Platform, Reference};
 
 use crate::catalog::{Catalog, Entry};
 use crate::image::no_such_image;
@@ -58,17 +59,33 @@ impl Store {
         self.remove_by(|catalog| remove(catalog, name, how))
     }
 
+    /// Removes what a name stands for on these platforms; the name goes with the last of its images.
+    ///
+    /// `NotFound`, with dockerd's words, for a platform that is not here.
+    pub fn remove_platforms(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        how: &Remove<'_>,
+    ) -> Result<Vec<Removed>> {
+        let mut wanted = Vec::new();
+        for platform in platforms {
+            wanted.push(self.resolve_for(name, Some(platform))?);
+        }
+        self.remove_by(|catalog| remove_some(catalog, name, &wanted, how))
+    }
+
     /// Removes an image with all its names, unless something else is in the way.
     pub(crate) fn remove_with_names(&self, id: &ImageId, how: &Remove<'_>) -> Result<Vec<Removed>> {
         self.remove_by(|catalog| {
-            let mut removal = Removal { catalog, how, removed: Vec::new() };
+            let mut removal = Removal::new(catalog, how);
             if removal.catalog.images.contains_key(id)
                 && removal.conflict(id, how.force, Names::Ignored).is_none()
             {
                 removal.untag_all(id);
                 removal.delete(id, how.force, how.prune_children, Quiet::No)?;
             }
-            Ok(removal.removed)
+            removal.finished()
         })
     }
 
@@ -130,22 +147,84 @@ fn with_layers(removed: Vec<Removed>, gone: &[(ImageId, Entry)], kept: &[Digest]
 
 fn remove(catalog: &mut Catalog, name: &str, how: &Remove<'_>) -> Result<Vec<Removed>> {
     let id = resolve(catalog, name)?;
-    let mut removal = Removal { catalog, how, removed: Vec::new() };
+    let mut removal = Removal::new(catalog, how);
     if is_id_prefix(&id, name) {
         removal.by_id(&id)?;
     } else {
         removal.by_name(&id, name)?;
     }
-    Ok(removal.removed)
+    removal.finished()
+}
+
+/// Some images of a name's index, and with the last of them the name.
+fn remove_some(
+    catalog: &mut Catalog,
+    name: &str,
+    wanted: &[ImageId],
+    how: &Remove<'_>,
+) -> Result<Vec<Removed>> {
+    let id = resolve(catalog, name)?;
+    let others = |catalog: &Catalog| {
+        let indexes = catalog.names_of(&id).into_iter().filter_map(|name| catalog.indexes.get(name));
+        let mut images = indexes.flat_map(|indexed| &indexed.images);
+        images.find(|image| **image != id && !wanted.contains(image)).cloned()
+    };
+    let heir = others(catalog);
+    if heir.is_none() && wanted.contains(&id) {
+        return remove(catalog, name, how);
+    }
+    let mut removal = Removal::new(catalog, how);
+    for image in wanted {
+        if let Some(conflict) = removal.conflict(image, how.force, Names::Ignored) {
+            return Err(conflict.error(image));
+        }
+        // What the name means without a platform goes: another platform of it takes its place.
+        if let Some(heir) = heir.as_ref().filter(|_| *image == id) {
+            removal.inherit(&id, heir);
+        }
+        removal.delete(image, how.force, how.prune_children, Quiet::No)?;
+    }
+    removal.finished()
 }
 
 struct Removal<'a> {
     catalog: &'a mut Catalog,
     how: &'a Remove<'a>,
     removed: Vec<Removed>,
+    /// Images of indexes that lost a name.
+    left: BTreeSet<ImageId>,
 }
 
-impl Removal<'_> {
+impl<'a> Removal<'a> {
+    fn new(catalog: &'a mut Catalog, how: &'a Remove<'a>) -> Self {
+        Self { catalog, how, removed: Vec::new(), left: BTreeSet::new() }
+    }
+
+    /// Takes along the other platforms' images whose last name went.
+    fn finished(mut self) -> Result<Vec<Removed>> {
+        for id in std::mem::take(&mut self.left) {
+            if self.catalog.images.contains_key(&id) && !self.is_wanted(&id) {
+                self.delete(&id, self.how.force, self.how.prune_children, Quiet::Yes)?;
+            }
+        }
+        Ok(self.removed)
+    }
+
+    /// Something has a name for it, its own or an index's.
+    fn is_wanted(&self, id: &ImageId) -> bool {
+        self.catalog.is_indexed(id) || !self.catalog.names_of(id).is_empty()
+    }
+
+    /// The names with an index that both are of come to mean the heir.
+    fn inherit(&mut self, id: &ImageId, heir: &ImageId) {
+        for (name, named) in &mut self.catalog.names {
+            let of_both = self.catalog.indexes.get(name).is_some_and(|indexed| indexed.images.contains(heir));
+            if named == id && of_both {
+                named.clone_from(heir);
+            }
+        }
+    }
+
     /// Takes the name away; the image goes too if that was its last.
     fn by_name(&mut self, id: &ImageId, text: &str) -> Result<()> {
         let users = (self.how.in_use)(id);
@@ -165,7 +244,7 @@ impl Removal<'_> {
         if name.digest().is_none() {
             self.untag_digests(id, &name);
         }
-        if !self.catalog.names_of(id).is_empty() {
+        if self.is_wanted(id) {
             return Ok(());
         }
         self.delete(id, self.how.force, self.how.prune_children, Quiet::Yes)
@@ -202,7 +281,9 @@ impl Removal<'_> {
     }
 
     fn untag(&mut self, id: &ImageId, name: &Reference) {
-        if self.catalog.names.remove(name).is_some() {
+        let indexed = self.catalog.indexes.get(name).map(|indexed| indexed.images.clone());
+        if self.catalog.untag(name) {
+            self.left.extend(indexed.into_iter().flatten().filter(|other| other != id));
             self.removed.push(Removed::Untagged(name.familiar(), id.clone()));
         }
     }

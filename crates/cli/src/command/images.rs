@@ -1,5 +1,7 @@
 //! `kogge images`.
 
+mod tree;
+
 use std::collections::BTreeMap;
 
 use api::image::{ListOptions, Summary};
@@ -32,15 +34,19 @@ const FLAGS: &[Flag] = &[
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     if matches.is_on("tree") {
-        return Err(fault::Error::unsupported("--tree").into());
+        tree::refuse_others(&matches)?;
     }
     let mut filters = matches.filters();
     if let Some(name) = matches.args.first() {
         filters.insert("reference", name);
     }
     let (quiet, digests) = (matches.is_on("quiet"), matches.is_on("digests"));
-    let options = ListOptions { all: matches.is_on("all"), filters, ..ListOptions::default() };
+    let (all, manifests) = (matches.is_on("all"), matches.is_on("tree"));
+    let options = ListOptions { all, filters, manifests, ..ListOptions::default() };
     let images = client::image::list(cli.client()?, &options).await?;
+    if manifests {
+        return tree::show(&images, all);
+    }
     let format = match matches.text("format") {
         "" if !quiet && !cli.config().images_format.is_empty() => &cli.config().images_format,
         "" => "table",

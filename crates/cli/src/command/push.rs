@@ -1,7 +1,6 @@
 //! `kogge push`.
 
 use client::image::Transfer;
-use oci::Platform;
 
 use super::transfer::{self, QUIET};
 use super::{Args, Command};
@@ -54,8 +53,13 @@ fn platform(text: &str) -> Outcome<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let platform = Platform::parse(text).inspect_err(|_| {
+    let platform = transfer::platform_json(text).inspect_err(|_| {
         terminal::write_error(format!("Invalid platform {text}").as_bytes()).ok();
     })?;
-    Ok(serde_json::to_string(&platform).expect("a platform is JSON"))
+    progress::note(
+        "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n\
+         Other components, like attestations, will not be included.\n\
+         To push the complete multi-platform image, remove the --platform flag.\n",
+    )?;
+    Ok(platform)
 }

@@ -42,7 +42,7 @@ pub(crate) async fn push(request: Request) -> Result<Answer> {
 }
 
 /// A platform as an object of JSON.
-fn platform(text: &str) -> Result<Platform> {
+pub(super) fn platform(text: &str) -> Result<Platform> {
     let platform: Platform =
         json::parse(text.as_bytes()).and_then(api::from_value).doing(|| "failed to parse platform")?;
     let names_nothing = platform.os.is_empty() && platform.architecture.is_empty();
