@@ -184,6 +184,56 @@ pub struct HistoryRow {
     pub tags: Option<Vec<String>>,
 }
 
+/// What a conversion made. Docker has no such answer: this one and the next are ours alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Converted {
+    pub id: String,
+    /// The index, if there are several platforms, or the manifest.
+    pub descriptor: Option<Descriptor>,
+    /// Of the layers, compressed, in bytes.
+    pub size_before: i64,
+    pub size_after: i64,
+}
+
+/// How two images differ.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Difference {
+    pub files: Vec<FileChange>,
+    pub layers: Vec<LayerUse>,
+    pub config: Vec<Setting>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct FileChange {
+    pub path: String,
+    /// `added`, `changed` or `deleted`.
+    pub kind: String,
+    pub size_before: i64,
+    pub size_after: i64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct LayerUse {
+    #[serde(rename = "DiffID")]
+    pub diff_id: String,
+    pub size: i64,
+    pub in_first: bool,
+    pub in_second: bool,
+}
+
+/// A part of the configuration: `Cmd`, `Env.PATH`. Null where an image has none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Setting {
+    pub name: String,
+    pub before: Option<serde_json::Value>,
+    pub after: Option<serde_json::Value>,
+}
+
 /// One thing that a removal did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

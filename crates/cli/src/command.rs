@@ -13,6 +13,8 @@ mod exec;
 mod export;
 mod help;
 mod history;
+mod image_convert;
+mod image_diff;
 mod image_prune;
 mod images;
 mod import;
@@ -59,7 +61,6 @@ mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
-
 
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};

@@ -1,7 +1,7 @@
 //! Calls about images.
 
 use api::filters::Filters;
-use api::image::{HistoryRow, ListOptions, Pruned, Removed, Summary};
+use api::image::{Converted, HistoryRow, ListOptions, Pruned, Removed, Summary};
 use api::registry::AuthConfig;
 use fault::Result;
 
@@ -103,6 +103,38 @@ pub async fn push(client: &Client, wanted: &Transfer) -> Result<Answer> {
     let request = client.post(path(&wanted.repository, "push"));
     let request = request.text("tag", &wanted.tag).text("platform", &wanted.platform);
     request.auth(&wanted.auth).send().await
+}
+
+/// How layers are to be compressed; platforms are JSON.
+#[derive(Clone, Debug, Default)]
+pub struct Convert {
+    pub source: String,
+    pub repository: String,
+    pub tag: String,
+    pub compression: String,
+    /// As typed; empty for the format's own.
+    pub level: String,
+    pub platforms: Vec<String>,
+}
+
+/// Makes an image whose layers are compressed otherwise. Ours alone.
+pub async fn convert(client: &Client, wanted: &Convert) -> Result<Converted> {
+    let request = client.post(path(&wanted.source, "convert"));
+    let request = request.text("repo", &wanted.repository).text("tag", &wanted.tag);
+    let request = request.text("compression", &wanted.compression).text("level", &wanted.level);
+    let platforms = wanted.platforms.iter();
+    platforms
+        .fold(request, |request, platform| request.query("platform", platform))
+        .send()
+        .await?
+        .json()
+        .await
+}
+
+/// What the second image has otherwise than the first; the JSON as the daemon wrote it. Ours alone.
+pub async fn difference(client: &Client, first: &str, second: &str, platform: &str) -> Result<Vec<u8>> {
+    let request = client.get(path(first, "diff")).text("with", second).text("platform", platform);
+    request.send().await?.bytes().await
 }
 
 pub async fn prune(client: &Client, filters: &Filters) -> Result<Pruned> {

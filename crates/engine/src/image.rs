@@ -4,6 +4,7 @@
 //! The store has the truth; here it is put into Docker's words, with events and with the containers that use images.
 
 mod distribution;
+mod form;
 mod list;
 mod make;
 mod manifests;
@@ -23,13 +24,16 @@ use store::{Image, ImageId, User};
 
 use crate::Engine;
 
+pub use archive::compression::Compression;
 pub use distribution::{distribution, login, search};
+pub use form::{convert, difference};
 pub use list::list;
 pub(crate) use list::{Chosen, allow_prune, usage};
 pub use make::{Import, commit, import};
 pub use pull::{Pull, pull};
 pub use push::{Push, push};
 pub(crate) use show::unix_seconds;
+pub use store::Convert;
 pub use transport::{load, save};
 
 pub use crate::transport::{Body, Lines, Parts};

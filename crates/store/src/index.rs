@@ -144,6 +144,22 @@ impl Store {
         best.ok_or_else(|| lacking(text, &offered, platform))
     }
 
+    /// The same for a platform that has to be just that: what goes to others, or goes for good.
+    pub fn resolve_exactly(&self, text: &str, platform: &Platform) -> Result<ImageId> {
+        let catalog = self.catalog();
+        let id = resolve(&catalog, text)?;
+        let offered = self.offered(&catalog, &id, text)?;
+        let same = offered.iter().find(|(_, found)| platform.rank(found) == Some(0));
+        same.map(|(id, _)| id.clone()).ok_or_else(|| lacking(text, &offered, platform))
+    }
+
+    /// All images that a text stands for, one a platform; the one that it means without a platform is the first.
+    pub(crate) fn all_of(&self, text: &str) -> Result<Vec<ImageId>> {
+        let catalog = self.catalog();
+        let id = resolve(&catalog, text)?;
+        Ok(self.offered(&catalog, &id, text)?.into_iter().map(|(id, _)| id).collect())
+    }
+
     /// The images that a text may mean, by their platforms; the one that it means without a platform is the first.
     fn offered(&self, catalog: &Catalog, id: &ImageId, text: &str) -> Result<Vec<(ImageId, Platform)>> {
         let named = Reference::parse(text).ok().map(|name| lookup_key(&name));

@@ -25,7 +25,9 @@ mod collect;
 mod commit;
 mod compress;
 mod content;
+mod convert;
 mod db;
+mod difference;
 mod fetch;
 mod history;
 mod image;
@@ -49,6 +51,8 @@ mod verify;
 
 pub use collect::Collected;
 pub use commit::Commit;
+pub use convert::{Convert, Converted};
+pub use difference::{Difference, FileChange, LayerUse, Setting};
 pub use fetch::{Fetched, Fetching};
 pub use history::HistoryRow;
 pub use image::{Image, ImageId};

@@ -71,7 +71,7 @@ pub(crate) struct PlannedLayer {
 }
 
 impl Store {
-    /// Loads all images of an archive, or none; with platforms only those that run best there. `Invalid` for what is
+    /// Loads all images of an archive, or none; with platforms only what is for these. `Invalid` for what is
     /// corrupt, truncated or no image archive.
     pub fn load(
         &self,

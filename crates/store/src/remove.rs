@@ -70,7 +70,7 @@ impl Store {
     ) -> Result<Vec<Removed>> {
         let mut wanted = Vec::new();
         for platform in platforms {
-            wanted.push(self.resolve_for(name, Some(platform))?);
+            wanted.push(self.resolve_exactly(name, platform)?);
         }
         self.remove_by(|catalog| remove_some(catalog, name, &wanted, how))
     }

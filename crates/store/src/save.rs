@@ -130,19 +130,18 @@ enum Target {
     Reduced(Vec<u8>),
 }
 
-/// For each platform the image that runs best there (moby, daemon/containerd/image_exporter.go, for the words).
+/// For each platform its image (moby, daemon/containerd/image_exporter.go, for the words).
 fn wanted(
     images: Vec<(ImageId, Descriptor, Platform)>,
     platforms: &[Platform],
 ) -> Result<Vec<(ImageId, Descriptor, Platform)>> {
     let mut all: Vec<(ImageId, Descriptor, Platform)> = Vec::new();
     for wanted in platforms {
-        let ranked = images.iter().filter_map(|one| Some((wanted.rank(&one.2)?, one)));
-        let Some((_, best)) = ranked.min_by_key(|(rank, _)| *rank) else {
+        let Some(found) = images.iter().find(|one| wanted.rank(&one.2) == Some(0)) else {
             return Err(Error::not_found(format!("no suitable export target found for platform {wanted}")));
         };
-        if !all.contains(best) {
-            all.push(best.clone());
+        if !all.contains(found) {
+            all.push(found.clone());
         }
     }
     Ok(all)

@@ -29,7 +29,7 @@ const FLAGS: &[Flag] = &[
     super::FORMAT,
     Flag::switch("no-trunc", "Cut nothing short"),
     Flag::switch("quiet", "Show ids only").short('q'),
-    Flag::switch("tree", "Show platforms as a tree").hidden(),
+    Flag::switch("tree", "Show platforms as a tree"),
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {

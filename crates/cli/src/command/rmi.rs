@@ -20,12 +20,12 @@ pub(crate) const COMMAND: Command = Command::new(
 const FLAGS: &[Flag] = &[
     Flag::switch("force", "Remove the image even if it is used").short('f'),
     Flag::switch("no-prune", "Keep untagged parents"),
-    Flag::list("platform", "Remove only this platform's variant").kind("strings"),
+    Flag::strings("platform", "Remove only this platform's variant"),
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     let mut platforms = Vec::new();
-    for platform in matches.list("platform") {
+    for platform in matches.strings("platform") {
         platforms.push(transfer::platform_json(&platform)?);
     }
     let (client, force) = (cli.client()?, matches.is_on("force"));

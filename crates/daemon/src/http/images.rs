@@ -129,6 +129,40 @@ pub(crate) async fn prune(request: Request) -> Result<Answer> {
     request.ok(&engine::prune::images(&request.door.engine, request.query.filters()?).await?)
 }
 
+/// Ours alone.
+pub(crate) async fn convert(request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let Some(target) = reference(query.text("repo"), query.text("tag"))? else {
+        return Err(Error::invalid("invalid reference format"));
+    };
+    let level = query.number("level")?;
+    let level = level.map(|level| i32::try_from(level).unwrap_or(i32::MAX));
+    let wanted = image::Convert {
+        source: request.name.clone(),
+        target,
+        compression: compression(query.text("compression"))?,
+        level,
+        platforms: wanted_platforms(&request, "platform")?,
+    };
+    request.ok(&image::convert(&request.door.engine, wanted).await?)
+}
+
+fn compression(name: &str) -> Result<image::Compression> {
+    match name {
+        "none" => Ok(image::Compression::None),
+        "gzip" => Ok(image::Compression::Gzip),
+        "zstd" => Ok(image::Compression::Zstd),
+        name => Err(Error::invalid(format!("unknown compression {name:?}: must be one of gzip, zstd, none"))),
+    }
+}
+
+/// Ours alone.
+pub(crate) async fn difference(request: Request) -> Result<Answer> {
+    let platform = wanted_platform(&request)?;
+    let other = request.query.text("with");
+    request.ok(&image::difference(&request.door.engine, &request.name, other, platform).await?)
+}
+
 /// The one platform that a request is about.
 fn wanted_platform(request: &Request) -> Result<Option<Platform>> {
     request.query.given("platform").map(distribution::platform).transpose()

@@ -79,6 +79,8 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/images/{}/get", |request| Box::pin(images::save(request))),
     get("/images/{}/history", |request| Box::pin(images::history(request))),
     get("/images/{}/json", |request| Box::pin(images::inspect(request))),
+    get("/images/{}/diff", |request| Box::pin(images::difference(request))),
+    post("/images/{}/convert", |request| Box::pin(images::convert(request))),
     post("/images/{}/tag", |request| Box::pin(images::tag(request))),
     post("/images/{}/push", |request| Box::pin(distribution::push(request))),
     delete("/images/{}", |request| Box::pin(images::remove(request))),

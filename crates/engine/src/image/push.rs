@@ -35,7 +35,7 @@ pub async fn push(engine: &Engine, wanted: Push) -> Result<Lines> {
 
 /// A platform that is not here is an error, and no line.
 fn check_platform(engine: &Engine, reference: &Reference, platform: &Platform) -> Result<()> {
-    engine.store().resolve_for(&reference.familiar(), Some(platform)).map(drop)
+    engine.store().resolve_exactly(&reference.familiar(), platform).map(drop)
 }
 
 async fn run(engine: Engine, wanted: Push, board: Arc<Board>) -> Result<()> {

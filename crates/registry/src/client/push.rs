@@ -77,12 +77,14 @@ impl Pusher<'_> {
     /// What one name stands for (moby, daemon/containerd/image_push.go, `getPushDescriptor`).
     async fn name(&self, reference: &Reference, id: &ImageId, platform: Option<&Platform>) -> Result<Pushed> {
         let (store, name, wanted) = (self.store.clone(), reference.familiar(), platform.cloned());
-        let chosen = blocking(move || store.resolve_for(&name, wanted.as_ref())).await?;
+        if let Some(platform) = wanted {
+            let chosen = blocking(move || store.resolve_exactly(&name, &platform)).await?;
+            return self.image(reference, &chosen).await;
+        }
         let (store, name) = (self.store.clone(), reference.clone());
         let variants = blocking(move || store.variants_of(&name)).await?;
-        let is_index = media_type::is_index(&variants.target.media_type);
-        if platform.is_some() || !is_index {
-            return self.image(reference, if platform.is_some() { &chosen } else { id }).await;
+        if !media_type::is_index(&variants.target.media_type) {
+            return self.image(reference, id).await;
         }
         if variants.are_whole() {
             return self.index(reference, id, &variants).await;

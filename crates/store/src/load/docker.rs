@@ -28,7 +28,7 @@ pub(super) fn plan(members: &Members, platforms: &[Platform]) -> Result<Plan> {
         let mut fitting = Vec::new();
         for image in images {
             let found = parse_config(&members.document(&image.config)?)?.platform();
-            if platforms.iter().any(|wanted| wanted.rank(&found).is_some()) {
+            if platforms.iter().any(|wanted| wanted.rank(&found) == Some(0)) {
                 fitting.push(image);
             }
         }

@@ -113,15 +113,13 @@ impl Walk<'_> {
     }
 }
 
-/// What is wanted, the best for this machine (or for the first platform that is wanted) at first.
+/// What is wanted, in the order of the wish; without one all, the best for this machine at first.
 fn chosen(mut found: Vec<Found>, platforms: &[Platform]) -> Vec<Found> {
-    let best = |found: &[Found], wanted: &Platform| {
-        let ranked = found.iter().enumerate();
-        let ranked = ranked.filter_map(|(place, one)| Some((wanted.rank(&one.platform)?, place)));
-        ranked.min().map(|(_, place)| place)
-    };
     if platforms.is_empty() {
-        if let Some(place) = best(&found, &Platform::host_newest()) {
+        let host = Platform::host_newest();
+        let ranked = found.iter().enumerate();
+        let ranked = ranked.filter_map(|(place, one)| Some((host.rank(&one.platform)?, place)));
+        if let Some((_, place)) = ranked.min() {
             let first = found.remove(place);
             found.insert(0, first);
         }
@@ -129,7 +127,7 @@ fn chosen(mut found: Vec<Found>, platforms: &[Platform]) -> Vec<Found> {
     }
     let mut all = Vec::new();
     for wanted in platforms {
-        if let Some(place) = best(&found, wanted) {
+        if let Some(place) = found.iter().position(|one| wanted.rank(&one.platform) == Some(0)) {
             all.push(found.remove(place));
         }
     }

@@ -197,18 +197,23 @@ fn some_platforms_of_an_archive_are_loaded() {
 #[test]
 fn other_platforms_go_with_the_name_or_alone() {
     let (folder, store) = store();
-    load(&store, &Many::of(ALL).archive("many:1"), &[]).unwrap();
+    let three = &["linux/arm64", "linux/amd64", "linux/ppc64le"];
+    load(&store, &Many::of(three).archive("many:1"), &[]).unwrap();
     let host = store.resolve("many:1").unwrap();
     assert_eq!(remove(&store, "many:1", &["linux/arm64"]).unwrap(), ["deleted", "layer"]);
     assert!(on(&store, "many:1", "linux/arm64").is_err() && on(&store, "many:1", "linux/amd64").is_ok());
     // The name lives on with what is left, and goes with the last.
     assert_eq!(remove(&store, "many:1", &["linux/amd64"]).unwrap(), ["deleted", "layer"]);
     assert_ne!(store.resolve("many:1").unwrap(), host);
-    assert_eq!(remove(&store, "many:1", &["linux/arm/v7"]).unwrap(), ["untagged many:1", "deleted", "layer"]);
+    assert!(remove(&store, "many:1", &["linux/amd64"]).is_err());
+    assert_eq!(
+        remove(&store, "many:1", &["linux/ppc64le"]).unwrap(),
+        ["untagged many:1", "deleted", "layer"]
+    );
     store.collect().unwrap();
     assert_eq!(count(folder.path()), (0, 0));
     // By the name all of them go; what another name needs stays.
-    load(&store, &Many::of(ALL).archive("many:1"), &[]).unwrap();
+    load(&store, &Many::of(three).archive("many:1"), &[]).unwrap();
     store.tag_like(&host, &name("again:1"), Some(&name("many:1"))).unwrap();
     assert_eq!(remove(&store, "many:1", &[]).unwrap(), ["untagged many:1"]);
     assert!(on(&store, "again:1", "linux/arm64").is_ok());
@@ -262,4 +267,70 @@ fn hostile_indexes_are_bounded() {
     let error = load(&store, &deep.archive("deep:1"), &[]).unwrap_err();
     assert!(error.to_string().starts_with("invalid image archive: no image for "), "{error}");
     assert_eq!(count(folder.path()), (0, 0));
+}
+
+fn convert(
+    store: &Store,
+    compression: archive::compression::Compression,
+    wanted: &[&str],
+) -> store::Converted {
+    let (source, target) = ("many:1".into(), name("other:1"));
+    let level = None;
+    store
+        .convert(&store::Convert { source, target, compression, level, platforms: platforms(wanted) })
+        .unwrap()
+}
+
+#[test]
+fn a_converted_image_has_the_same_layers_in_another_form() {
+    use archive::compression::Compression;
+    for (compression, media_type) in [
+        (Compression::Zstd, media_type::OCI_LAYER_ZSTD),
+        (Compression::Gzip, media_type::OCI_LAYER_GZIP),
+        (Compression::None, media_type::OCI_LAYER),
+    ] {
+        let (folder, store) = store();
+        load(&store, &Many::of(ALL).archive("many:1"), &[]).unwrap();
+        let source = store.image(&store.resolve("many:1").unwrap()).unwrap();
+        let made = convert(&store, compression, &[]);
+        assert_eq!(made, convert(&store, compression, &[]));
+        let image = store.image(&made.id).unwrap();
+        assert_eq!(image.layers[0].diff_id, source.layers[0].diff_id);
+        assert_eq!(image.layers[0].blob.media_type, media_type);
+        assert_ne!(image.id, source.id);
+        assert_eq!(store.resolve("other:1").unwrap(), made.id);
+        assert_eq!(made.target.media_type, media_type::OCI_INDEX);
+        let variants = store.variants(&made.id).unwrap();
+        assert!(variants.are_whole() && variants.all.len() == 3);
+        assert!(on(&store, "other:1", "linux/arm64").is_ok());
+        assert_eq!(store.image(&source.id).unwrap().manifest, source.manifest);
+        assert_eq!(store.verify().unwrap(), []);
+        let one = convert(&store, compression, &["linux/arm64"]);
+        assert_eq!(one.target.media_type, media_type::OCI_MANIFEST);
+        for name in ["many:1", "other:1"] {
+            remove(&store, name, &[]).unwrap();
+        }
+        for image in store.images().unwrap() {
+            remove(&store, &image.id.to_string(), &[]).unwrap();
+        }
+        store.collect().unwrap();
+        assert_eq!(count(folder.path()), (0, 0));
+    }
+}
+
+#[test]
+fn images_are_compared_file_by_file() {
+    let (_folder, store) = store();
+    load(&store, &Many::of(ALL).archive("many:1"), &[]).unwrap();
+    let (one, two) =
+        (on(&store, "many:1", "linux/amd64").unwrap(), on(&store, "many:1", "linux/arm64").unwrap());
+    let difference = store.difference(&one, &two).unwrap();
+    assert_eq!(difference.files.len(), 1);
+    assert_eq!(difference.files[0].path.to_str(), Some("/for"));
+    assert_eq!(difference.settings[0].name, "architecture");
+    assert_eq!(difference.layers.iter().filter(|layer| layer.in_first && layer.in_second).count(), 0);
+    assert_eq!(store.difference(&one, &one).unwrap().files, []);
+    let made = convert(&store, archive::compression::Compression::Gzip, &["linux/amd64"]);
+    let difference = store.difference(&one, &made.id).unwrap();
+    assert!(difference.files.is_empty() && difference.settings.is_empty() && difference.layers[0].in_second);
 }

@@ -37,7 +37,9 @@ fn columns() -> usize {
 fn drawn(images: &[Summary], all: bool, columns: usize) -> String {
     let mut images: Vec<&Summary> = images.iter().filter(|image| all || !is_dangling(image)).collect();
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
-    let blocks: Vec<Block> = images.into_iter().map(Block::of).collect();
+    // Docker's client shows who is used only if it knows that of a platform.
+    let shows_use = images.iter().flat_map(|image| image.manifests.iter().flatten()).any(is_used);
+    let blocks: Vec<Block> = images.into_iter().map(|image| Block::of(image, shows_use)).collect();
     let width = name_width(&blocks, columns);
     let mut text = String::from(WARNING);
     text.push_str(&format!("{:>columns$}\n\n", "Info ->  U In Use "));
@@ -75,7 +77,7 @@ struct About {
 }
 
 impl Block {
-    fn of(image: &Summary) -> Self {
+    fn of(image: &Summary, shows_use: bool) -> Self {
         let platforms: Vec<&ManifestSummary> =
             image.manifests.iter().flatten().filter(|one| one.kind == "image").collect();
         let content = platforms.iter().map(|one| one.size.content).sum();
@@ -83,7 +85,7 @@ impl Block {
             id: human::short_id(&image.id).into(),
             usage: human::size(image.size),
             content: human::size(content),
-            is_used: platforms.iter().any(|one| is_used(one)),
+            is_used: shows_use && (image.containers > 0 || platforms.iter().any(|one| is_used(one))),
         };
         let mut names: Vec<String> = image.repo_tags.clone().unwrap_or_default();
         if names.is_empty() {
