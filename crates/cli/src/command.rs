@@ -25,6 +25,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod many;
 mod moment;
 mod network;

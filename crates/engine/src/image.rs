@@ -25,7 +25,7 @@ use store::{Image, ImageId, User};
 use crate::Engine;
 
 pub use archive::compression::Compression;
-pub use distribution::{distribution, login, search};
+pub use distribution::{Remote, distribution, login, manifest, push_manifest, search};
 pub use form::{convert, difference};
 pub use list::list;
 pub(crate) use list::{Chosen, allow_prune, usage};

@@ -2,9 +2,9 @@
 
 use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_convert,
-    image_diff, image_prune, images, import, info, inspect, kill, load, login, logout, logs, network, pause,
-    port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start, stats, stop,
-    system_check, system_df, system_prune, tag, top, unpause, update, version, volume, wait,
+    image_diff, image_prune, images, import, info, inspect, kill, load, login, logout, logs, manifest,
+    network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start, stats,
+    stop, system_check, system_df, system_prune, tag, top, unpause, update, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -151,6 +151,17 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "manifest",
+        about: "Manage Docker image manifests and manifest lists",
+        entries: &[
+            entry("annotate", &manifest::ANNOTATE),
+            entry("create", &manifest::CREATE),
+            entry("inspect", &manifest::INSPECT),
+            entry("push", &manifest::PUSH),
+            entry("rm", &manifest::REMOVE),
+        ],
+    },
+    Group {
         name: "network",
         about: "Manage networks",
         entries: &[
@@ -211,7 +222,6 @@ pub(super) const LATER: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "manifest",
     "node",
     "plugin",
     "secret",

@@ -85,6 +85,8 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/images/{}/push", |request| Box::pin(distribution::push(request))),
     delete("/images/{}", |request| Box::pin(images::remove(request))),
     get("/distribution/{}/json", |request| Box::pin(distribution::distribution(request))),
+    get("/distribution/{}/manifest", |request| Box::pin(distribution::manifest(request))),
+    route(Method::PUT, "/distribution/{}/manifest", |request| Box::pin(distribution::push_manifest(request))),
     post("/build", |_| absent::unsupported("building images")),
     post("/build/prune", |request| Box::pin(absent::no_build_cache(request))),
     post("/build/cancel", |_| absent::unsupported("building images")),

@@ -179,7 +179,7 @@ fn what_is_not_built_says_so() {
     let daemon = Daemon::start();
     let post = |path: &str| format!("POST {path}: {}", daemon.send("POST", path, &[], ""));
     let answers = [
-        daemon.get_all(&["/swarm", "/services", "/nodes", "/plugins", "/images/get?names=a&platform=linux"]),
+        daemon.get_all(&["/swarm", "/services", "/nodes", "/plugins"]),
         post("/swarm/init"),
         post("/swarm/leave"),
         post("/networks/create"),
@@ -193,7 +193,6 @@ fn what_is_not_built_says_so() {
     GET /services: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
     GET /nodes: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
     GET /plugins: 200 []
-    GET /images/get?names=a&platform=linux: 501 {"message":"not supported: choosing a platform of an image"}
     POST /swarm/init: 501 {"message":"not supported: swarm mode"}
     POST /swarm/leave: 503 {"message":"This node is not part of a swarm"}
     POST /networks/create: 501 {"message":"not supported: creating networks"}

@@ -2,8 +2,8 @@
 
 use api::registry::{AuthConfig, Authenticated, Distribution, SearchOptions, SearchResult};
 use fault::{Error, Result};
-use oci::Reference;
-use registry::client::{self, Found};
+use oci::{Digest, Platform, Reference, media_type};
+use registry::client::{self, Access, Found, Key, Registries, Repository};
 
 use super::progress::credentials;
 use crate::Engine;
@@ -28,6 +28,60 @@ pub async fn distribution(engine: &Engine, name: &str, auth: &AuthConfig) -> Res
     let resolved = client::resolve(&engine.registries(), &reference, &credentials(auth)).await?;
     let platforms = Some(resolved.platforms).filter(|platforms| !platforms.is_empty());
     Ok(Distribution { descriptor: resolved.descriptor, platforms })
+}
+
+/// A manifest or index, byte for byte, and what a manifest's configuration says of its platform.
+pub async fn manifest(engine: &Engine, wanted: &Remote) -> Result<(client::Manifest, Option<Platform>)> {
+    let repository = wanted.repository(engine, Access::Pull)?;
+    let manifest = repository.manifest(&Key::of(&wanted.reference)).await?;
+    if !media_type::is_manifest(&manifest.descriptor.media_type) {
+        return Ok((manifest, None));
+    }
+    let image: oci::Manifest = serde_json::from_slice(&manifest.bytes).map_err(|error| {
+        Error::invalid(format!("invalid manifest {}: {error}", manifest.descriptor.digest))
+    })?;
+    let config = repository.blob(&image.config).await?;
+    let platform = serde_json::from_slice::<Platform>(&config).ok();
+    Ok((manifest, platform))
+}
+
+/// Stores a manifest or index under a name, after blobs that other repositories of the registry have.
+pub async fn push_manifest(
+    engine: &Engine,
+    wanted: &Remote,
+    media_type: &str,
+    bytes: &[u8],
+    mounts: &[(Digest, String)],
+) -> Result<Digest> {
+    let repository = wanted.repository(engine, Access::Push)?;
+    for (digest, from) in mounts {
+        let is_there = repository.blob_head(digest).await?.is_some();
+        if !is_there && !repository.blob_mount(digest, from).await? {
+            return Err(Error::unavailable(format!("failed to mount blob {digest} from {from}")));
+        }
+    }
+    repository.manifest_put(&Key::of(&wanted.reference), media_type, bytes).await
+}
+
+/// A name at a registry, and who asks.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub reference: Reference,
+    pub auth: AuthConfig,
+    /// The registry needs no (valid) certificate, for this once.
+    pub insecure: bool,
+}
+
+impl Remote {
+    fn repository(&self, engine: &Engine, access: Access) -> Result<Repository> {
+        let mut registries = engine.registries();
+        if self.insecure {
+            let mut config = engine.registries_config();
+            config.insecure.push(self.reference.domain().to_owned());
+            registries = Registries::new(config)?;
+        }
+        registries.repository(&self.reference, &credentials(&self.auth), access)
+    }
 }
 
 /// Repositories with a term, as their registry ranks them.
