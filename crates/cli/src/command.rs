@@ -11,6 +11,7 @@ mod dispatch;
 mod events;
 mod exec;
 mod export;
+mod folder;
 mod help;
 mod history;
 mod image_convert;
@@ -111,6 +112,8 @@ impl Command {
 enum Args {
     None,
     Exactly(usize),
+    /// So many, unless the words fit a form of our own.
+    ExactlyUnless(usize, fn(&[String]) -> bool),
     AtLeast(usize),
     AtMost(usize),
     Between(usize, usize),

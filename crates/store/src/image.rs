@@ -284,7 +284,8 @@ fn enter(catalog: &mut Catalog, entries: Vec<Entering>) -> Vec<Moved> {
         catalog.add(id.clone(), entry);
         for name in names {
             let before = catalog.tag_as(name.clone(), &id, indexed.as_ref(), &now);
-            let before = before.filter(|before| *before != id);
+            // An image that stays with the name as another platform has lost nothing.
+            let before = before.filter(|before| *before != id && !catalog.is_indexed(before));
             moved.extend(before.map(|from| Moved { name, from }));
         }
     }

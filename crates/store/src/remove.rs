@@ -156,7 +156,7 @@ fn remove(catalog: &mut Catalog, name: &str, how: &Remove<'_>) -> Result<Vec<Rem
     removal.finished()
 }
 
-/// Some images of a name's index, and with the last of them the name.
+/// Some images of a name's index, and with the last of them the name. An image that another name needs stays.
 fn remove_some(
     catalog: &mut Catalog,
     name: &str,
@@ -164,27 +164,44 @@ fn remove_some(
     how: &Remove<'_>,
 ) -> Result<Vec<Removed>> {
     let id = resolve(catalog, name)?;
-    let others = |catalog: &Catalog| {
-        let indexes = catalog.names_of(&id).into_iter().filter_map(|name| catalog.indexes.get(name));
-        let mut images = indexes.flat_map(|indexed| &indexed.images);
-        images.find(|image| **image != id && !wanted.contains(image)).cloned()
-    };
-    let heir = others(catalog);
-    if heir.is_none() && wanted.contains(&id) {
-        return remove(catalog, name, how);
-    }
+    let names = names_of_index(catalog, &id, name);
+    let indexed = names.first().and_then(|name| catalog.indexes.get(name));
+    let heir =
+        indexed.and_then(|indexed| indexed.images.iter().find(|image| !wanted.contains(image))).cloned();
+    let Some(heir) = heir else { return remove(catalog, name, how) };
     let mut removal = Removal::new(catalog, how);
+    for name in &names {
+        // What the name means without a platform may go: another platform of it takes its place.
+        if wanted.contains(&id) {
+            removal.catalog.names.insert(name.clone(), heir.clone());
+        }
+        if let Some(indexed) = removal.catalog.indexes.get_mut(name) {
+            indexed.images.retain(|image| !wanted.contains(image));
+        }
+    }
     for image in wanted {
+        if removal.is_wanted(image) {
+            continue;
+        }
         if let Some(conflict) = removal.conflict(image, how.force, Names::Ignored) {
             return Err(conflict.error(image));
-        }
-        // What the name means without a platform goes: another platform of it takes its place.
-        if let Some(heir) = heir.as_ref().filter(|_| *image == id) {
-            removal.inherit(&id, heir);
         }
         removal.delete(image, how.force, how.prune_children, Quiet::No)?;
     }
     removal.finished()
+}
+
+/// The name and its repository's digests that stand for the same index; the name is the first.
+fn names_of_index(catalog: &Catalog, id: &ImageId, text: &str) -> Vec<Reference> {
+    let Some(name) = Reference::parse(text).ok().map(|name| lookup_key(&name)) else { return Vec::new() };
+    let Some(indexed) = catalog.indexes.get(&name) else { return Vec::new() };
+    let is_same = |other: &&Reference| {
+        let same =
+            catalog.indexes.get(*other).is_some_and(|other| other.index.digest == indexed.index.digest);
+        same && **other != name && other.digest().is_some() && other.repository() == name.repository()
+    };
+    let others: Vec<Reference> = catalog.names_of(id).into_iter().filter(is_same).cloned().collect();
+    std::iter::once(name).chain(others).collect()
 }
 
 struct Removal<'a> {
@@ -213,16 +230,6 @@ impl<'a> Removal<'a> {
     /// Something has a name for it, its own or an index's.
     fn is_wanted(&self, id: &ImageId) -> bool {
         self.catalog.is_indexed(id) || !self.catalog.names_of(id).is_empty()
-    }
-
-    /// The names with an index that both are of come to mean the heir.
-    fn inherit(&mut self, id: &ImageId, heir: &ImageId) {
-        for (name, named) in &mut self.catalog.names {
-            let of_both = self.catalog.indexes.get(name).is_some_and(|indexed| indexed.images.contains(heir));
-            if named == id && of_both {
-                named.clone_from(heir);
-            }
-        }
     }
 
     /// Takes the name away; the image goes too if that was its last.

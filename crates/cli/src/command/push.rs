@@ -2,6 +2,7 @@
 
 use client::image::Transfer;
 
+use super::folder::{self, Folder};
 use super::transfer::{self, QUIET};
 use super::{Args, Command};
 use crate::cli::Cli;
@@ -13,7 +14,7 @@ use crate::terminal;
 pub(crate) const COMMAND: Command = Command::new(
     "Upload an image to a registry",
     "[OPTIONS] NAME[:TAG]",
-    Args::Exactly(1),
+    Args::ExactlyUnless(1, is_to_folder),
     |cli, matches| Box::pin(run(cli, matches)),
 )
 .also("kogge image push, kogge push")
@@ -26,7 +27,15 @@ const FLAGS: &[Flag] = &[
     QUIET,
 ];
 
+/// `push IMAGE oci:/path:tag`.
+fn is_to_folder(words: &[String]) -> bool {
+    matches!(words, [_, place] if Folder::parse(place).is_some())
+}
+
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    if let Some(folder) = matches.args.get(1).and_then(|text| Folder::parse(text)) {
+        return folder::push(cli, &matches, folder).await;
+    }
     let platform = platform(matches.text("platform"))?;
     let reference = transfer::reference(&matches)?;
     transfer::refuse_trust(&matches)?;

@@ -216,6 +216,11 @@ fn other_platforms_go_with_the_name_or_alone() {
     load(&store, &Many::of(three).archive("many:1"), &[]).unwrap();
     store.tag_like(&host, &name("again:1"), Some(&name("many:1"))).unwrap();
     assert_eq!(remove(&store, "many:1", &[]).unwrap(), ["untagged many:1"]);
+    // One name loses a platform, another keeps it.
+    store.tag_like(&host, &name("third:1"), Some(&name("again:1"))).unwrap();
+    assert_eq!(remove(&store, "third:1", &["linux/amd64"]).unwrap(), [""; 0]);
+    assert!(on(&store, "third:1", "linux/amd64").is_err() && on(&store, "again:1", "linux/amd64").is_ok());
+    assert_eq!(remove(&store, "third:1", &[]).unwrap(), ["untagged third:1"]);
     assert!(on(&store, "again:1", "linux/arm64").is_ok());
     let removed = remove(&store, "again:1", &[]).unwrap();
     assert_eq!(removed.iter().filter(|line| *line == "deleted").count(), 3, "{removed:?}");
