@@ -67,7 +67,7 @@ impl Store {
         let mut target = Target::Manifests;
         if images.len() > 1 {
             target = match platforms.is_empty() && variants.are_whole() {
-                true => Target::Index(variants.target.clone(), held_indexes(lease, &variants)),
+                true => Target::Index(Box::new(variants.target.clone()), held_indexes(lease, &variants)),
                 false => Target::Reduced(reduced(&images)),
             };
         }
@@ -125,7 +125,7 @@ enum Target {
     /// The manifest of the only platform.
     Manifests,
     /// The index as it came, because all that it names is written; the digests of those below it.
-    Index(Descriptor, Vec<Digest>),
+    Index(Box<Descriptor>, Vec<Digest>),
     /// An index of what is written.
     Reduced(Vec<u8>),
 }
@@ -242,7 +242,7 @@ impl Archive {
                 Target::Manifests => entry.manifest.clone(),
                 Target::Index(index, all) => {
                     blobs.extend(all.iter().map(|digest| (digest.clone(), None)));
-                    index.clone()
+                    Descriptor::clone(index)
                 }
                 Target::Reduced(bytes) => {
                     let index = Descriptor::of(media_type::OCI_INDEX, bytes);

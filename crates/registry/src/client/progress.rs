@@ -58,8 +58,8 @@ pub enum Action {
     /// Not all that the index names is here, so only one of its images was pushed. dockerd tells it as `aux` alone:
     /// `{"manifestPushedInsteadOfIndex":true,"originalIndex":…,"selectedManifest":…}`.
     PushedInstead {
-        index: Descriptor,
-        manifest: Descriptor,
+        index: Box<Descriptor>,
+        manifest: Box<Descriptor>,
     },
 }
 

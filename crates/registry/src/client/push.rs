@@ -90,7 +90,7 @@ impl Pusher<'_> {
             return self.index(reference, id, &variants).await;
         }
         let pushed = self.image(reference, id).await?;
-        let (index, manifest) = (variants.target, pushed.manifest.clone());
+        let (index, manifest) = (Box::new(variants.target), Box::new(pushed.manifest.clone()));
         self.tell("", Action::PushedInstead { index, manifest });
         Ok(pushed)
     }

@@ -2,6 +2,7 @@
 
 mod double;
 mod guards;
+mod platforms;
 mod pulls;
 mod pushes;
 mod scene;

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use archive::tar::{EntryKind, Header, Reader, Writer};
-use bytes::Bytes;
 use client::{Answer, Body, ChunkReader};
 use fault::{Call, Doing, Error, Result};
 use oci::manifest::{ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME};
@@ -142,7 +141,7 @@ pub(super) async fn write(mut answer: Answer, folder: PathBuf, tag: String) -> R
     });
     let received = async {
         while let Some(chunk) = answer.chunk().await? {
-            if feed.send(Bytes::from(chunk)).await.is_err() {
+            if feed.send(chunk).await.is_err() {
                 break;
             }
         }
