@@ -4,7 +4,7 @@
 //!   name --> its images here, one a platform --> each layer: blob, inflate, deflate, hash --> new manifests, new index
 //! ```
 //! An image is known by its configuration, and one configuration has one manifest here. So the new image gets a step more
-//! in its history, which says what was done; the step has the source's time, so the same comes out again (decision 0030).
+//! in its history, which says what was done; the step has the source's time, so the same comes out again (decision 0051).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

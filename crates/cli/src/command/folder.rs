@@ -5,7 +5,7 @@
 //!   docker-archive:/path      an archive, as `save` writes it and `load` reads it
 //! ```
 //! The paths are those of this side: what lies there goes through the connection, to wherever the daemon is
-//! (decision 0032).
+//! (decision 0053).
 
 mod layout;
 

@@ -1,7 +1,7 @@
 //! `kogge manifest …`: lists of manifests, put together on this side and pushed as one.
 //!
 //! The lists lie where Docker's client has them, in its form, so that both can work on the same. Registries are asked by
-//! the daemon: the command line speaks to nobody else (decision 0031).
+//! the daemon: the command line speaks to nobody else (decision 0052).
 
 mod document;
 mod local;
