@@ -45,8 +45,10 @@ pub(crate) async fn push(request: Request) -> Result<Answer> {
 
 /// A platform as an object of JSON.
 pub(super) fn platform(text: &str) -> Result<Platform> {
-    let platform: Platform =
-        json::parse(text.as_bytes()).and_then(api::from_value).doing(|| "failed to parse platform")?;
+    let platform: Platform = json::parse(text.as_bytes()).and_then(api::from_value).map_err(|error| {
+        let why = error.to_string();
+        Error::invalid(format!("failed to parse platform: {}", why.trim_start_matches("invalid JSON: ")))
+    })?;
     let names_nothing = platform.os.is_empty() && platform.architecture.is_empty();
     let has_more =
         platform.variant.is_some() || platform.os_version.is_some() || !platform.os_features.is_empty();
