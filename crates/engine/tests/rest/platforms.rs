@@ -77,15 +77,15 @@ async fn architecture(house: &House, platform: &str) -> String {
 #[test]
 fn a_container_is_made_from_the_platform_that_is_wanted() {
     in_house(async |house| {
-        load(&house, &["linux/s390x", "linux/amd64", "linux/arm64"]).await;
-        assert_eq!(architecture(&house, "").await, "amd64");
-        assert_eq!(architecture(&house, "linux/s390x").await, "s390x");
-        let (ours, warnings) = create(&house, "").await.unwrap();
+        load(house, &["linux/s390x", "linux/amd64", "linux/arm64"]).await;
+        assert_eq!(architecture(house, "").await, "amd64");
+        assert_eq!(architecture(house, "linux/s390x").await, "s390x");
+        let (ours, warnings) = create(house, "").await.unwrap();
         assert_eq!((&ours, warnings.len()), (&image::inspect(&house.engine, "many:1").await.unwrap().id, 0));
         // Who asks for a platform is not warned of it.
-        let (other, warnings) = create(&house, "linux/s390x").await.unwrap();
+        let (other, warnings) = create(house, "linux/s390x").await.unwrap();
         assert!(other != ours && warnings.is_empty(), "{warnings:?}");
-        let error = create(&house, "linux/riscv64").await.unwrap_err();
+        let error = create(house, "linux/riscv64").await.unwrap_err();
         // Not found: clients pull then.
         assert_eq!(error.kind(), Kind::NotFound);
         assert_eq!(
@@ -98,8 +98,8 @@ fn a_container_is_made_from_the_platform_that_is_wanted() {
 #[test]
 fn a_foreign_image_that_nobody_asked_for_is_told() {
     in_house(async |house| {
-        load(&house, &["linux/s390x"]).await;
-        let (_, warnings) = create(&house, "").await.unwrap();
+        load(house, &["linux/s390x"]).await;
+        let (_, warnings) = create(house, "").await.unwrap();
         let host = Platform::host_newest();
         assert_eq!(
             warnings,
@@ -114,7 +114,7 @@ fn a_foreign_image_that_nobody_asked_for_is_told() {
 #[test]
 fn lists_show_one_image_and_its_platforms_when_asked() {
     in_house(async |house| {
-        load(&house, &["linux/s390x", "linux/amd64"]).await;
+        load(house, &["linux/s390x", "linux/amd64"]).await;
         let list = async |manifests, all| {
             let options = ListOptions { manifests, all, ..ListOptions::default() };
             let rows = image::list(&house.engine, options).await.unwrap();
@@ -124,7 +124,7 @@ fn lists_show_one_image_and_its_platforms_when_asked() {
         let plain: Vec<_> = list(false, false).await.collect();
         assert_eq!((plain.len(), plain[0].manifests.is_none()), (1, true));
         assert_eq!(list(false, true).await.count(), 2);
-        let (_, _) = create(&house, "linux/s390x").await.unwrap();
+        let (_, _) = create(house, "linux/s390x").await.unwrap();
         let rows: Vec<_> = list(true, false).await.collect();
         let manifests = rows[0].manifests.as_ref().unwrap();
         let shown: Vec<_> = manifests
@@ -152,6 +152,6 @@ fn lists_show_one_image_and_its_platforms_when_asked() {
         let error = remove("linux/s390x").await.unwrap_err().to_string();
         assert!(error.contains("(must be forced) - image is being used by stopped container"), "{error}");
         remove("linux/amd64").await.unwrap();
-        assert_eq!(architecture(&house, "").await, "s390x");
+        assert_eq!(architecture(house, "").await, "s390x");
     });
 }

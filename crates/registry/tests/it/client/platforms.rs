@@ -82,7 +82,7 @@ fn a_tag_keeps_every_platform_that_was_pulled() {
     assert_eq!((&other.digest, other.newer), (&top.digest, true));
     // As with dockerd the name means what was pulled last, and the digest with it; nothing else is lost.
     let image = store.image(&other.id).unwrap();
-    assert_eq!(image.tags, [name.clone()]);
+    assert_eq!(image.tags, std::slice::from_ref(&name));
     assert_eq!(image.digests, [name.with_digest(top.digest.clone())]);
     let text = name.familiar();
     assert_eq!(store.resolve_for(&text, Some(&Platform::host())).unwrap(), ours.id);
