@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use oci::{Descriptor, Platform};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -19,6 +20,61 @@ pub struct Summary {
     /// Bytes shared with other images; -1 if not counted.
     pub shared_size: i64,
     pub size: i64,
+    /// Of all platforms; only if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    /// What the name stands for; together with the manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+}
+
+/// One manifest of an image, for a platform or for what is known of that platform's image.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSummary {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: Option<Descriptor>,
+    /// Its content is here.
+    pub available: bool,
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ImageData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<AttestationData>,
+}
+
+/// In bytes: the blobs, and these together with what they are unpacked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    pub total: i64,
+    pub content: i64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageData {
+    pub platform: Platform,
+    /// The ids of the containers made from it.
+    pub containers: Vec<String>,
+    pub size: ImageSize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageSize {
+    pub unpacked: i64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AttestationData {
+    /// The digest of the manifest that it is about.
+    #[serde(rename = "For")]
+    pub about: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,6 +101,12 @@ pub struct Inspect {
     pub root_fs: RootFs,
     pub metadata: Metadata,
     pub config: Config,
+    /// Of all platforms; only if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    /// What the name stands for; together with the manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
 }
 
 /// What an image says of the containers made from it. Docker writes it by name, the empty ones of its older fields
@@ -122,6 +184,56 @@ pub struct HistoryRow {
     pub tags: Option<Vec<String>>,
 }
 
+/// What a conversion made. Docker has no such answer: this one and the next are ours alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Converted {
+    pub id: String,
+    /// The index, if there are several platforms, or the manifest.
+    pub descriptor: Option<Descriptor>,
+    /// Of the layers, compressed, in bytes.
+    pub size_before: i64,
+    pub size_after: i64,
+}
+
+/// How two images differ.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Difference {
+    pub files: Vec<FileChange>,
+    pub layers: Vec<LayerUse>,
+    pub config: Vec<Setting>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct FileChange {
+    pub path: String,
+    /// `added`, `changed` or `deleted`.
+    pub kind: String,
+    pub size_before: i64,
+    pub size_after: i64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct LayerUse {
+    #[serde(rename = "DiffID")]
+    pub diff_id: String,
+    pub size: i64,
+    pub in_first: bool,
+    pub in_second: bool,
+}
+
+/// A part of the configuration: `Cmd`, `Env.PATH`. Null where an image has none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Setting {
+    pub name: String,
+    pub before: Option<serde_json::Value>,
+    pub after: Option<serde_json::Value>,
+}
+
 /// One thing that a removal did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -145,6 +257,7 @@ pub struct ListOptions {
     pub all: bool,
     pub digests: bool,
     pub shared_size: bool,
+    pub manifests: bool,
     pub filters: crate::filters::Filters,
 }
 

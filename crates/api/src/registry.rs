@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use fault::{Error, Result};
-use oci::{Descriptor, Platform};
+use oci::{Descriptor, Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::filters::Filters;
@@ -109,6 +109,44 @@ pub struct SearchResult {
 pub struct Distribution {
     pub descriptor: Descriptor,
     pub platforms: Option<Vec<Platform>>,
+}
+
+/// A manifest or index as a registry has it. Docker has no such answer: this one and the next are ours alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RemoteManifest {
+    pub descriptor: Descriptor,
+    /// Byte for byte, in base64.
+    pub raw: String,
+    /// Of a manifest: what its configuration says.
+    pub platform: Option<Platform>,
+}
+
+/// What is to be stored under a name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NewManifest {
+    pub media_type: String,
+    /// Byte for byte, in base64.
+    pub raw: String,
+    /// Blobs that it needs and other repositories of the registry have.
+    #[serde(default)]
+    pub mounts: Vec<BlobMount>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BlobMount {
+    pub digest: Digest,
+    /// The repository, without its registry.
+    pub from: String,
+}
+
+/// Under which digest a manifest was stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct StoredManifest {
+    pub digest: Digest,
 }
 
 #[cfg(test)]

@@ -102,6 +102,15 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
+/// The levels that a format knows, the fastest first; `None` if there is nothing to choose.
+pub fn levels(compression: Compression) -> Option<std::ops::RangeInclusive<i32>> {
+    match compression {
+        Compression::Gzip => Some(1..=9),
+        Compression::Zstd => Some(1..=22),
+        _ => None,
+    }
+}
+
 /// How much time to spend on size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
@@ -110,6 +119,8 @@ pub enum Effort {
     Fast,
     /// For what is sent: gzip 6, zstd 3.
     Small,
+    /// The format's own number; one out of [`levels`] counts as the nearest.
+    Level(i32),
 }
 
 /// Compresses what is written; ended by [`Writer::finish`]. The same input gives the same bytes.
@@ -134,6 +145,7 @@ pub fn writer<W: Write>(output: W, compression: Compression, effort: Effort) -> 
     let (gzip, zstd) = match effort {
         Effort::Fast => (1, 1),
         Effort::Small => (6, 3),
+        Effort::Level(level) => (level.clamp(1, 9) as u32, level.clamp(1, 22)),
     };
     let encoder = match compression {
         Compression::None => Encoder::None(output),

@@ -29,7 +29,7 @@ impl Cli {
         self.config.get_or_init(|| Config::load(&self.config_folder()))
     }
 
-    fn config_folder(&self) -> std::path::PathBuf {
+    pub(crate) fn config_folder(&self) -> std::path::PathBuf {
         config::folder(self.global.text("config"))
     }
 

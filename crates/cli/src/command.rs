@@ -11,8 +11,11 @@ mod dispatch;
 mod events;
 mod exec;
 mod export;
+mod folder;
 mod help;
 mod history;
+mod image_convert;
+mod image_diff;
 mod image_prune;
 mod images;
 mod import;
@@ -23,6 +26,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod many;
 mod moment;
 mod network;
@@ -59,8 +63,6 @@ mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
-
-use fault::Error;
 
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
@@ -110,6 +112,8 @@ impl Command {
 enum Args {
     None,
     Exactly(usize),
+    /// So many, unless the words fit a form of our own.
+    ExactlyUnless(usize, fn(&[String]) -> bool),
     AtLeast(usize),
     AtMost(usize),
     Between(usize, usize),
@@ -128,13 +132,6 @@ fn detach_keys(cli: &Cli, matches: &Matches) -> String {
     match matches.text("detach-keys") {
         "" => cli.config().detach_keys.clone(),
         keys => keys.to_owned(),
-    }
-}
-
-fn refuse_platform(matches: &Matches) -> Outcome {
-    match matches.text("platform") {
-        "" => Ok(()),
-        _ => Err(Error::unsupported("--platform").into()),
     }
 }
 

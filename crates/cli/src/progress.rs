@@ -25,6 +25,7 @@ pub(crate) enum Place {
 pub(crate) async fn show(answer: Answer, place: Place) -> Result<()> {
     let mut lines = answer.lines::<Message>();
     let mut screen = Screen::default();
+    let mut notes = Vec::new();
     while let Some(message) = lines.next().await? {
         if let Some(detail) = &message.error_detail {
             return Err(Error::internal(detail.message.clone()));
@@ -32,12 +33,28 @@ pub(crate) async fn show(answer: Answer, place: Place) -> Result<()> {
         if !message.error.is_empty() {
             return Err(Error::internal(message.error));
         }
-        // What programs are told beside the words is not for people.
-        if message.aux.is_none() {
-            place.write(&screen.text(&message, place.width()))?;
+        // What programs are told beside the words is mostly not for people.
+        match &message.aux {
+            None => place.write(&screen.text(&message, place.width()))?,
+            Some(aux) => notes.extend(note_of(aux)),
         }
     }
-    Ok(())
+    notes.iter().try_for_each(|text| note(text)).map_err(|exit| Error::unavailable(exit.message))
+}
+
+/// What a push has to say of several platforms.
+fn note_of(aux: &serde_json::Value) -> Option<String> {
+    let digest = |name: &str| aux.pointer(&format!("/{name}/digest"))?.as_str();
+    let (index, manifest) = (digest("originalIndex")?, digest("selectedManifest")?);
+    Some(format!(
+        "Not all multiplatform-content is present and only the available single-platform image was pushed\n\
+         \x1b[31m{index}\x1b[0m -> \x1b[32m{manifest}\x1b[0m"
+    ))
+}
+
+/// A remark, set off from what is told of the work.
+pub(crate) fn note(text: &str) -> Result<(), Exit> {
+    terminal::print(&format!("\n Info -> {}\n", text.replace('\n', "\n         ")))
 }
 
 impl Place {

@@ -399,8 +399,6 @@ fn what_is_not_built_is_refused() {
             "-H ssh://x ps",
             "Failed to initialize: unable to resolve docker endpoint: not supported: ssh:// hosts",
         ),
-        ("images --tree", "not supported: --tree"),
-        ("history --platform linux/amd64 busybox", "not supported: --platform"),
         ("start --checkpoint x web", "not supported: --checkpoint"),
         ("start --checkpoint-dir x web", "not supported: --checkpoint-dir"),
         ("system df -v --format json", "not supported: --verbose with --format"),

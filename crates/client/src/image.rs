@@ -1,7 +1,7 @@
 //! Calls about images.
 
 use api::filters::Filters;
-use api::image::{HistoryRow, ListOptions, Pruned, Removed, Summary};
+use api::image::{Converted, HistoryRow, ListOptions, Pruned, Removed, Summary};
 use api::registry::AuthConfig;
 use fault::Result;
 
@@ -10,36 +10,49 @@ use crate::{Answer, Body, Client};
 
 pub async fn list(client: &Client, options: &ListOptions) -> Result<Vec<Summary>> {
     let request = client.get("/images/json").flag("all", options.all).filters(&options.filters);
-    request.flag("shared-size", options.shared_size).send().await?.list().await
+    let request = request.flag("shared-size", options.shared_size);
+    request.flag("manifests", options.manifests).send().await?.list().await
 }
 
-/// The JSON as the daemon wrote it.
-pub async fn inspect_raw(client: &Client, name: &str) -> Result<Vec<u8>> {
-    client.get(path(name, "json")).send().await?.bytes().await
+/// The JSON as the daemon wrote it. Platforms are JSON here and below, and may be empty.
+pub async fn inspect_raw(client: &Client, name: &str, platform: &str) -> Result<Vec<u8>> {
+    client.get(path(name, "json")).text("platform", platform).send().await?.bytes().await
 }
 
-pub async fn history(client: &Client, name: &str) -> Result<Vec<HistoryRow>> {
-    client.get(path(name, "history")).send().await?.list().await
+pub async fn history(client: &Client, name: &str, platform: &str) -> Result<Vec<HistoryRow>> {
+    client.get(path(name, "history")).text("platform", platform).send().await?.list().await
 }
 
 pub async fn tag(client: &Client, name: &str, repo: &str, tag: &str) -> Result<()> {
     client.post(path(name, "tag")).text("repo", repo).text("tag", tag).send().await.map(drop)
 }
 
-pub async fn remove(client: &Client, name: &str, force: bool, keep_parents: bool) -> Result<Vec<Removed>> {
+/// With platforms only what the name stands for on these.
+pub async fn remove(
+    client: &Client,
+    name: &str,
+    force: bool,
+    keep_parents: bool,
+    platforms: &[String],
+) -> Result<Vec<Removed>> {
     let request = client.delete(format!("/images/{}", encode(name)));
-    request.flag("force", force).flag("noprune", keep_parents).send().await?.list().await
+    let request = request.flag("force", force).flag("noprune", keep_parents);
+    let request = platforms.iter().fold(request, |request, platform| request.query("platforms", platform));
+    request.send().await?.list().await
 }
 
 /// Sends an archive; the answer is a progress stream.
-pub async fn load(client: &Client, quiet: bool, archive: Body) -> Result<Answer> {
+pub async fn load(client: &Client, quiet: bool, platforms: &[String], archive: Body) -> Result<Answer> {
     let quiet = if quiet { "1" } else { "0" };
-    client.post("/images/load").query("quiet", quiet).body(archive).send().await
+    let request = client.post("/images/load").query("quiet", quiet);
+    let request = platforms.iter().fold(request, |request, platform| request.query("platform", platform));
+    request.body(archive).send().await
 }
 
 /// An archive of the named images.
-pub async fn save(client: &Client, names: &[String]) -> Result<Answer> {
+pub async fn save(client: &Client, names: &[String], platforms: &[String]) -> Result<Answer> {
     let request = client.get("/images/get");
+    let request = platforms.iter().fold(request, |request, platform| request.query("platform", platform));
     names.iter().fold(request, |request, name| request.query("names", name)).send().await
 }
 
@@ -90,6 +103,38 @@ pub async fn push(client: &Client, wanted: &Transfer) -> Result<Answer> {
     let request = client.post(path(&wanted.repository, "push"));
     let request = request.text("tag", &wanted.tag).text("platform", &wanted.platform);
     request.auth(&wanted.auth).send().await
+}
+
+/// How layers are to be compressed; platforms are JSON.
+#[derive(Clone, Debug, Default)]
+pub struct Convert {
+    pub source: String,
+    pub repository: String,
+    pub tag: String,
+    pub compression: String,
+    /// As typed; empty for the format's own.
+    pub level: String,
+    pub platforms: Vec<String>,
+}
+
+/// Makes an image whose layers are compressed otherwise. Ours alone.
+pub async fn convert(client: &Client, wanted: &Convert) -> Result<Converted> {
+    let request = client.post(path(&wanted.source, "convert"));
+    let request = request.text("repo", &wanted.repository).text("tag", &wanted.tag);
+    let request = request.text("compression", &wanted.compression).text("level", &wanted.level);
+    let platforms = wanted.platforms.iter();
+    platforms
+        .fold(request, |request, platform| request.query("platform", platform))
+        .send()
+        .await?
+        .json()
+        .await
+}
+
+/// What the second image has otherwise than the first; the JSON as the daemon wrote it. Ours alone.
+pub async fn difference(client: &Client, first: &str, second: &str, platform: &str) -> Result<Vec<u8>> {
+    let request = client.get(path(first, "diff")).text("with", second).text("platform", platform);
+    request.send().await?.bytes().await
 }
 
 pub async fn prune(client: &Client, filters: &Filters) -> Result<Pruned> {

@@ -9,6 +9,7 @@ use api::container::{
     Attach, Create, Created, Inspect, ListOptions, Remove, Summary, Update, WaitAnswer, WaitCondition,
 };
 use fault::{Doing, Error, Kind, Result};
+use oci::Platform;
 
 pub(crate) mod task;
 
@@ -53,7 +54,17 @@ use crate::Engine;
 
 /// Makes a container; `No such image: …` (not found) when the client should pull first.
 pub async fn create(engine: &Engine, name: Option<String>, wanted: Create) -> Result<Created> {
-    create::create(engine, name, wanted).await
+    create::create(engine, name, None, wanted).await
+}
+
+/// The same, of the image that runs on a platform.
+pub async fn create_for(
+    engine: &Engine,
+    name: Option<String>,
+    platform: Option<Platform>,
+    wanted: Create,
+) -> Result<Created> {
+    create::create(engine, name, platform, wanted).await
 }
 
 pub async fn start(engine: &Engine, id: &str) -> Result<()> {

@@ -4,8 +4,10 @@
 //! The store has the truth; here it is put into Docker's words, with events and with the containers that use images.
 
 mod distribution;
+mod form;
 mod list;
 mod make;
+mod manifests;
 mod progress;
 mod pull;
 mod push;
@@ -17,34 +19,62 @@ use std::collections::BTreeMap;
 use api::events::Type;
 use api::image::{HistoryRow, Inspect, Removed};
 use fault::{Error, Result};
-use oci::Reference;
+use oci::{Platform, Reference};
 use store::{Image, ImageId, User};
 
 use crate::Engine;
 
-pub use distribution::{distribution, login, search};
+pub use archive::compression::Compression;
+pub use distribution::{Remote, distribution, login, manifest, push_manifest, search};
+pub use form::{convert, difference};
 pub use list::list;
 pub(crate) use list::{Chosen, allow_prune, usage};
 pub use make::{Import, commit, import};
 pub use pull::{Pull, pull};
 pub use push::{Push, push};
 pub(crate) use show::unix_seconds;
+pub use store::Convert;
 pub use transport::{load, save};
 
 pub use crate::transport::{Body, Lines, Parts};
 
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
-    let name = name.to_owned();
-    engine
-        .blocking(move |engine| find(engine, &name).map(|image| show::inspect(engine.store(), &image)))
-        .await
+    inspect_as(engine, name, Viewing::default()).await
 }
 
-pub async fn history(engine: &Engine, name: &str) -> Result<Vec<HistoryRow>> {
+/// What of an image is to be seen.
+#[derive(Clone, Debug, Default)]
+pub struct Viewing {
+    /// What the name means without a platform, if none is given.
+    pub platform: Option<Platform>,
+    /// All platforms, too.
+    pub manifests: bool,
+}
+
+pub async fn inspect_as(engine: &Engine, name: &str, viewing: Viewing) -> Result<Inspect> {
+    if viewing.manifests && viewing.platform.is_some() {
+        return Err(Error::invalid("conflicting options: manifests and platform options cannot both be set"));
+    }
     let name = name.to_owned();
     engine
         .blocking(move |engine| {
-            let id = resolve(engine, &name)?;
+            let id = resolve_for(engine, &name, viewing.platform.as_ref())?;
+            let mut shown = show::inspect(engine.store(), &engine.store().image(&id)?);
+            if viewing.manifests {
+                let variants = manifests::of_name(engine, &name, &id)?;
+                shown.manifests = Some(manifests::summaries(engine, &variants)?);
+                shown.descriptor = Some(variants.target);
+            }
+            Ok(shown)
+        })
+        .await
+}
+
+pub async fn history(engine: &Engine, name: &str, platform: Option<Platform>) -> Result<Vec<HistoryRow>> {
+    let name = name.to_owned();
+    engine
+        .blocking(move |engine| {
+            let id = resolve_for(engine, &name, platform.as_ref())?;
             Ok(engine.store().history(&id)?.into_iter().map(show::history_row).collect())
         })
         .await
@@ -56,23 +86,43 @@ pub async fn tag(engine: &Engine, name: &str, reference: &Reference) -> Result<(
     engine
         .blocking(move |engine| {
             let id = resolve(engine, &name)?;
-            engine.store().tag(&id, &reference)?;
+            let from = Reference::parse(&name).ok();
+            engine.store().tag_like(&id, &reference, from.as_ref())?;
             tell(engine, "tag", &id, &reference.familiar());
             Ok(())
         })
         .await
 }
 
-/// Removes a name, and the image with its last one.
-pub async fn remove(engine: &Engine, name: &str, force: bool, prune: bool) -> Result<Vec<Removed>> {
+/// Removes a name, and the image with its last one; with platforms only what the name stands for on these.
+pub async fn remove(
+    engine: &Engine,
+    name: &str,
+    force: bool,
+    prune: bool,
+    platforms: Vec<Platform>,
+) -> Result<Vec<Removed>> {
     let name = name.to_owned();
-    engine.blocking(move |engine| remove_now(engine, &name, force, prune)).await
+    engine.blocking(move |engine| remove_some(engine, &name, force, prune, &platforms)).await
 }
 
 pub(crate) fn remove_now(engine: &Engine, name: &str, force: bool, prune: bool) -> Result<Vec<Removed>> {
+    remove_some(engine, name, force, prune, &[])
+}
+
+fn remove_some(
+    engine: &Engine,
+    name: &str,
+    force: bool,
+    prune: bool,
+    platforms: &[Platform],
+) -> Result<Vec<Removed>> {
     let in_use = |id: &ImageId| users(engine, id);
-    let removed =
-        engine.store().remove(name, &store::Remove { force, prune_children: prune, in_use: &in_use })?;
+    let how = store::Remove { force, prune_children: prune, in_use: &in_use };
+    let removed = match platforms {
+        [] => engine.store().remove(name, &how)?,
+        platforms => engine.store().remove_platforms(name, platforms, &how)?,
+    };
     for step in &removed {
         match step {
             store::Removed::Untagged(_, id) => tell(engine, "untag", id, &id.to_string()),
@@ -101,10 +151,15 @@ fn find(engine: &Engine, name: &str) -> Result<Image> {
 }
 
 fn resolve(engine: &Engine, name: &str) -> Result<ImageId> {
+    resolve_for(engine, name, None)
+}
+
+/// For a platform, if one is wanted.
+fn resolve_for(engine: &Engine, name: &str, platform: Option<&Platform>) -> Result<ImageId> {
     if name.is_empty() {
         return Err(Error::invalid("image name cannot be empty"));
     }
-    engine.store().resolve(name)
+    engine.store().resolve_for(name, platform)
 }
 
 /// An event of an image: its labels, and the name under which it was spoken of.

@@ -30,7 +30,17 @@ impl Platform {
     /// `linux/arm/v7`, `linux/amd64`, `linux` or `arm64`: what is left out is the host's.
     pub fn parse(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
-        if let Some(part) = parts.iter().find(|part| !is_word(part)) {
+        let (system, version) = split_version(parts[0]);
+        if !is_os_word(system) || version.is_some_and(|version| !version.is_empty() && !is_word(version)) {
+            return Err(Error::invalid(format!(
+                "{:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must match \
+                 \"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument",
+                parts[0]
+            )));
+        }
+        let parts: Vec<&str> = std::iter::once(system).chain(parts[1..].iter().copied()).collect();
+        let os_version = version.filter(|version| !version.is_empty()).map(Into::into);
+        if let Some(part) = parts[1..].iter().find(|part| !is_word(part)) {
             return Err(Error::invalid(format!(
                 "{part:?} is an invalid component of {text:?}: platform specifier component must match \
                  \"^[A-Za-z0-9_.-]+$\": invalid argument"
@@ -47,7 +57,7 @@ impl Platform {
             }
             _ => return Err(invalid(text, "cannot parse platform specifier")),
         };
-        Ok(Self { os, architecture, variant, ..Self::default() }.normalized())
+        Ok(Self { os, architecture, variant, os_version, ..Self::default() }.normalized())
     }
 
     /// One way of saying each: `x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`.
@@ -182,6 +192,18 @@ fn newest_variant() -> Option<&'static str> {
 #[cfg(not(target_arch = "x86_64"))]
 fn newest_variant() -> Option<&'static str> {
     None
+}
+
+/// `windows(10.0.17763)`: a system and its version.
+fn split_version(part: &str) -> (&str, Option<&str>) {
+    match part.strip_suffix(')').and_then(|part| part.split_once('(')) {
+        Some((system, version)) => (system, Some(version)),
+        None => (part, None),
+    }
+}
+
+fn is_os_word(part: &str) -> bool {
+    is_word(part) && !part.contains('.')
 }
 
 fn is_word(part: &str) -> bool {

@@ -83,8 +83,8 @@ mod tests {
             let pulled = Pull { reference, platform: None, all_tags: false, credentials };
             is_send(pull(registries, store, &pulled, &|_| ()));
             is_send(resolve(registries, &pulled.reference, &pulled.credentials));
-            let Pull { reference, credentials, .. } = pulled;
-            is_send(push(registries, store, &Push { reference, credentials }, &|_| ()));
+            let Pull { reference, platform, credentials, .. } = pulled;
+            is_send(push(registries, store, &Push { reference, platform, credentials }, &|_| ()));
             let credentials = Credentials::Anonymous;
             is_send(login(registries, &Login { server: String::new(), credentials }));
             let credentials = Credentials::Anonymous;

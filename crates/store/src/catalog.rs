@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 
+use crate::index::Indexed;
 use crate::{ImageId, Layer};
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +15,8 @@ pub(crate) struct Catalog {
     pub(crate) images: BTreeMap<ImageId, Entry>,
     /// With a tag, or with a digest alone.
     pub(crate) names: BTreeMap<Reference, ImageId>,
+    /// Of the names that stand for an image on several platforms.
+    pub(crate) indexes: BTreeMap<Reference, Indexed>,
 }
 
 /// What the store remembers of an image beside its config, which is a blob.
@@ -87,13 +90,68 @@ impl Catalog {
         if let Some(entry) = self.images.get_mut(id) {
             entry.tagged = Some(now.into());
         }
+        self.indexes.remove(&name);
         self.names.insert(name, id.clone())
+    }
+
+    /// The same for a name that stands for an index; other images of the same index stay with the name.
+    pub(crate) fn tag_indexed(
+        &mut self,
+        name: Reference,
+        id: &ImageId,
+        indexed: &Indexed,
+        now: &str,
+    ) -> Option<ImageId> {
+        let known = self.indexes.remove(&name).filter(|known| known.index.digest == indexed.index.digest);
+        let mut indexed = indexed.clone();
+        if let Some(known) = known {
+            indexed.nested.extend(known.nested);
+            indexed.images.extend(known.images);
+        }
+        indexed.images.insert(id.clone());
+        let before = self.tag(name.clone(), id, now);
+        self.indexes.insert(name, indexed);
+        before
+    }
+
+    /// With an index or without.
+    pub(crate) fn tag_as(
+        &mut self,
+        name: Reference,
+        id: &ImageId,
+        indexed: Option<&Indexed>,
+        now: &str,
+    ) -> Option<ImageId> {
+        match indexed {
+            Some(indexed) => self.tag_indexed(name, id, indexed, now),
+            None => self.tag(name, id, now),
+        }
+    }
+
+    /// The index of a name, if that means this image.
+    pub(crate) fn index_of(&self, name: &Reference, id: &ImageId) -> Option<Indexed> {
+        self.indexes.get(name).filter(|_| self.names.get(name) == Some(id)).cloned()
+    }
+
+    /// Takes a name away; says whether it was there.
+    pub(crate) fn untag(&mut self, name: &Reference) -> bool {
+        self.indexes.remove(name);
+        self.names.remove(name).is_some()
+    }
+
+    /// An index that has a name leads to it.
+    pub(crate) fn is_indexed(&self, id: &ImageId) -> bool {
+        self.indexes.values().any(|indexed| indexed.images.contains(id))
     }
 
     /// Removes an image and its names.
     pub(crate) fn remove(&mut self, id: &ImageId) {
         self.images.remove(id);
         self.names.retain(|_, named| named != id);
+        self.indexes.retain(|name, _| self.names.contains_key(name));
+        for indexed in self.indexes.values_mut() {
+            indexed.images.remove(id);
+        }
     }
 }
 

@@ -68,6 +68,9 @@ impl Store {
                 wanted.extend([Held::Blob(layer.blob.digest.clone()), Held::Layer(layer.diff_id.clone())]);
             }
         }
+        for indexed in self.catalog().indexes.values() {
+            wanted.extend(indexed.blobs().cloned().map(Held::Blob));
+        }
         for snapshot in self.snapshots()? {
             wanted.extend(snapshot.layers().iter().cloned().map(Held::Layer));
         }

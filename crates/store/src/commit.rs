@@ -49,6 +49,7 @@ impl Store {
             manifest: Manifest::New,
             layers,
             names: commit.reference.iter().map(|name| name.clone().with_default_tag()).collect(),
+            indexed: None,
             parent: commit.parent.clone(),
         };
         let id = image.id();

@@ -80,7 +80,7 @@ struct Plain {
 }
 
 fn plain_layers(catalog: &Catalog, id: &ImageId, entry: &Entry) -> Vec<Plain> {
-    if catalog.names_of(id).iter().any(|name| name.digest().is_some()) {
+    if catalog.is_indexed(id) || catalog.names_of(id).iter().any(|name| name.digest().is_some()) {
         return Vec::new();
     }
     let known = |diff_id: &Digest| {

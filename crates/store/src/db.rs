@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use sys::fs;
 
 use crate::catalog::{Catalog, Entry};
+use crate::index::Indexed;
 use crate::reserve::{Reserve, is_full};
 use crate::scratch::Scratch;
 
@@ -133,6 +134,16 @@ fn load(database: &Database) -> Result<Catalog, redb::Error> {
         let (name, id) = row?;
         catalog.names.insert(parsed(name.value())?, parsed(id.value())?);
     }
+    let indexes = match transaction.open_table(INDEXES) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(catalog),
+        indexes => indexes?,
+    };
+    for row in indexes.iter()? {
+        let (name, indexed) = row?;
+        catalog.indexes.insert(parsed(name.value())?, json::<Indexed>(indexed.value())?);
+    }
+    // A program that does not know the table may have taken names away.
+    catalog.indexes.retain(|name, _| catalog.names.contains_key(name));
     Ok(catalog)
 }
 
@@ -151,6 +162,14 @@ fn write(database: &Database, old: &Catalog, new: &Catalog) -> Result<(), redb::
             match id {
                 Some(id) => drop(names.insert(name.canonical().as_str(), id.to_string().as_str())?),
                 None => drop(names.remove(name.canonical().as_str())?),
+            }
+        }
+        let mut indexes = transaction.open_table(INDEXES)?;
+        for (name, indexed) in changed(&old.indexes, &new.indexes) {
+            let name = name.canonical();
+            match indexed {
+                Some(indexed) => drop(indexes.insert(name.as_str(), encoded(indexed).as_slice())?),
+                None => drop(indexes.remove(name.as_str())?),
             }
         }
     }
@@ -209,5 +228,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("images");
 /// Canonical reference -> image id.
 const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("names");
+/// Canonical reference -> `Indexed` as JSON. Older programs do not know it, and newer ones make it when they first write.
+const INDEXES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("indexes");
 /// The catalog is in memory anyway; redb's own default cache would be a gibibyte.
 const CACHE_BYTES: usize = 256 * 1024;

@@ -20,12 +20,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::content::{Writeback, refuse_other_algorithms};
 use crate::image::{Manifest, NewImage, parse_config};
+use crate::index::Indexed;
 use crate::layer::{self, HashReader, StagedTree, joined, read_failed};
 use crate::lease::{Held, Lease};
 use crate::partial::Partial;
 use crate::pipe::{self, Chunk, ChunkReader};
 use crate::publish::{Staged, settle};
-use crate::{ImageId, Layer, Store};
+use crate::{Document, ImageId, Layer, Store};
 
 /// How far a fetch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Fetched {
     /// Lowest first.
     pub layers: Vec<Layer>,
     pub names: Vec<Reference>,
+    /// The indexes on the way to it, the uppermost first.
+    pub indexes: Vec<Document>,
 }
 
 impl Store {
@@ -81,20 +84,23 @@ impl Store {
         if !image.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids) {
             return Err(mismatch());
         }
-        let mut staged = Vec::new();
+        let mut staged = self.stage_indexes(lease, &image.indexes)?;
         for layer in &image.layers {
             if !self.blob_exists(&layer.blob.digest)? {
                 staged.push(Staged::Blob(self.whole_partial(&layer.blob)?));
             }
         }
+        let indexes = image.indexes;
         let image = NewImage {
             config: image.config,
             manifest: Manifest::Kept { media_type: image.manifest_type, bytes: image.manifest },
             layers: image.layers,
             names: image.names,
+            indexed: None,
             parent: None,
         };
         let id = image.id();
+        let image = NewImage { indexed: Indexed::of(&indexes, &id), ..image };
         self.register(lease, staged, vec![image])?;
         Ok(id)
     }

@@ -8,8 +8,10 @@ use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Entry};
+use crate::index::Indexed;
 use crate::lease::{Held, Lease};
 use crate::publish::Staged;
+use crate::resolve::lookup_key;
 use crate::{Layer, Store};
 
 /// An image's id: the digest of its config file.
@@ -63,6 +65,8 @@ pub struct Image {
     pub pinned: bool,
     /// The image it was committed from, if that is here.
     pub parent: Option<ImageId>,
+    /// A name stands for an index that leads here.
+    pub indexed: bool,
 }
 
 impl Store {
@@ -81,13 +85,24 @@ impl Store {
 
     /// Gives an image a name, taking it from the image that had it; says which one that was.
     pub fn tag(&self, id: &ImageId, name: &Reference) -> Result<Option<ImageId>> {
+        self.tag_like(id, name, None)
+    }
+
+    /// The same, for all platforms of another name of the image.
+    pub fn tag_like(
+        &self,
+        id: &ImageId,
+        name: &Reference,
+        from: Option<&Reference>,
+    ) -> Result<Option<ImageId>> {
         let name = name.clone().with_default_tag();
         let now = sys::time::now_rfc3339_nano();
         let before = self.inner.db.update(|catalog| {
             if !catalog.images.contains_key(id) {
                 return Err(no_such_image(id));
             }
-            Ok(catalog.tag(name, id, &now))
+            let indexed = from.and_then(|from| catalog.index_of(&lookup_key(from), id));
+            Ok(catalog.tag_as(name, id, indexed.as_ref(), &now))
         })?;
         self.write_layout();
         Ok(before.filter(|before| before != id))
@@ -104,8 +119,9 @@ impl Store {
             if !catalog.images.contains_key(id) {
                 return Err(no_such_image(id));
             }
+            let indexed = names.iter().rev().find_map(|name| catalog.index_of(name, id));
             for name in names {
-                catalog.tag(name.clone(), id, &now);
+                catalog.tag_as(name.clone(), id, indexed.as_ref(), &now);
             }
             Ok(())
         })?;
@@ -153,6 +169,7 @@ impl Store {
             tagged: entry.tagged.clone(),
             pinned: entry.pinned,
             parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
+            indexed: catalog.is_indexed(id),
         })
     }
 }
@@ -164,6 +181,8 @@ pub(crate) struct NewImage {
     pub(crate) manifest: Manifest,
     pub(crate) layers: Vec<Layer>,
     pub(crate) names: Vec<Reference>,
+    /// What the names stand for, if that is more than this image.
+    pub(crate) indexed: Option<Indexed>,
     pub(crate) parent: Option<ImageId>,
 }
 
@@ -179,6 +198,11 @@ pub(crate) enum Manifest {
 impl NewImage {
     pub(crate) fn id(&self) -> ImageId {
         ImageId(Digest::sha256(&self.config))
+    }
+
+    /// Its names stand for an index with this image.
+    pub(crate) fn leads_to(&self, id: &ImageId) -> bool {
+        self.indexed.as_ref().is_some_and(|indexed| indexed.images.contains(id))
     }
 
     fn manifest(&self) -> (Descriptor, Vec<u8>) {
@@ -234,7 +258,7 @@ impl Store {
                 used: None,
                 pinned: false,
             };
-            entries.push((image.id(), entry, image.names));
+            entries.push(Entering { id: image.id(), entry, names: image.names, indexed: image.indexed });
         }
         self.publish(staged)?;
         sys::crash::point("store.register.published");
@@ -245,13 +269,23 @@ impl Store {
     }
 }
 
-fn enter(catalog: &mut Catalog, entries: Vec<(ImageId, Entry, Vec<Reference>)>) -> Vec<Moved> {
+/// An image on its way into the catalog.
+struct Entering {
+    id: ImageId,
+    entry: Entry,
+    names: Vec<Reference>,
+    indexed: Option<Indexed>,
+}
+
+fn enter(catalog: &mut Catalog, entries: Vec<Entering>) -> Vec<Moved> {
     let now = sys::time::now_rfc3339_nano();
     let mut moved = Vec::new();
-    for (id, entry, names) in entries {
+    for Entering { id, entry, names, indexed } in entries {
         catalog.add(id.clone(), entry);
         for name in names {
-            let before = catalog.tag(name.clone(), &id, &now).filter(|before| *before != id);
+            let before = catalog.tag_as(name.clone(), &id, indexed.as_ref(), &now);
+            // An image that stays with the name as another platform has lost nothing.
+            let before = before.filter(|before| *before != id && !catalog.is_indexed(before));
             moved.extend(before.map(|from| Moved { name, from }));
         }
     }

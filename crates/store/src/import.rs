@@ -36,6 +36,7 @@ impl Store {
             manifest: Manifest::New,
             layers: vec![layer],
             names: import.reference.iter().map(|name| name.clone().with_default_tag()).collect(),
+            indexed: None,
             parent: None,
         };
         let id = image.id();

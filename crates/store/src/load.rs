@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use fault::{Error, Result};
-use oci::{Descriptor, Digest, Reference};
+use oci::{Descriptor, Digest, Platform, Reference};
 
 use crate::image::{Manifest, Moved, NewImage, parse_config};
+use crate::index::Indexed;
 use crate::layer::{StagedTree, file_compression, joined, layer_type};
 use crate::lease::{Held, Lease};
 use crate::publish::Staged;
-use crate::{ImageId, Layer, Store};
+use crate::{Document, ImageId, Layer, Store};
 
 mod docker;
 mod layout;
@@ -50,6 +51,16 @@ pub(crate) struct Planned {
     layers: Vec<PlannedLayer>,
     manifest: Manifest,
     names: Vec<Reference>,
+    /// The index that it is of, by its place among the archive's.
+    group: Option<usize>,
+}
+
+/// What an archive holds.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    images: Vec<Planned>,
+    /// Indexes with those below them, the uppermost first.
+    groups: Vec<Vec<Document>>,
 }
 
 #[derive(Debug)]
@@ -60,14 +71,20 @@ pub(crate) struct PlannedLayer {
 }
 
 impl Store {
-    /// Loads all images of an archive, or none. `Invalid` for what is corrupt, truncated or no image archive.
-    pub fn load(&self, reader: impl Read, report: &mut dyn FnMut(Progress)) -> Result<Vec<Loaded>> {
+    /// Loads all images of an archive, or none; with platforms only what is for these. `Invalid` for what is
+    /// corrupt, truncated or no image archive.
+    pub fn load(
+        &self,
+        reader: impl Read,
+        platforms: &[Platform],
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>> {
         let lease = self.lease();
         let members = Members::read(self, reader)?;
         sys::crash::point("store.load.read");
         let planned = match members.has("index.json") {
-            true => layout::plan(&members)?,
-            false => docker::plan(&members)?,
+            true => layout::plan(&members, platforms)?,
+            false => docker::plan(&members, platforms)?,
         };
         self.load_planned(&lease, members, planned, report)
     }
@@ -76,7 +93,7 @@ impl Store {
         &self,
         lease: &Lease,
         members: Members,
-        planned: Vec<Planned>,
+        Plan { images: planned, groups }: Plan,
         report: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Loaded>> {
         let mut configs = Vec::new();
@@ -86,15 +103,26 @@ impl Store {
         let known = self.known_layers(lease, &members, &planned, &configs)?;
         let trees = self.unpack_layers(lease, &members, &planned, &configs, &known, report)?;
         let mut images = Vec::new();
+        let of_groups: Vec<Option<usize>> = planned.iter().map(|image| image.group).collect();
         for (image, config) in planned.into_iter().zip(configs) {
             images.push(new_image(&members, image, config, &trees, &known)?);
         }
+        let mut indexes = Vec::new();
+        for (number, documents) in groups.iter().enumerate() {
+            indexes.extend(join_group(&mut images, &of_groups, number, documents).then_some(documents));
+        }
+        let is_told = |image: &&NewImage| {
+            !image.names.is_empty() || !images.iter().any(|other| other.leads_to(&image.id()))
+        };
         let lines: Vec<(ImageId, Vec<Reference>)> =
-            images.iter().map(|image| (image.id(), image.names.clone())).collect();
+            images.iter().filter(is_told).map(|image| (image.id(), image.names.clone())).collect();
         let blobs =
             members.into_blobs(images.iter().flat_map(|image| &image.layers).map(|layer| &layer.blob.digest));
         let staged = trees.into_values().filter_map(|tree| tree.staged).map(Staged::Tree);
-        let staged = staged.chain(blobs.into_iter().map(Staged::Blob)).collect();
+        let mut staged: Vec<Staged> = staged.chain(blobs.into_iter().map(Staged::Blob)).collect();
+        for documents in indexes {
+            staged.extend(self.stage_indexes(lease, documents)?);
+        }
         let moved = self.register(lease, staged, images)?;
         Ok(loaded(lines, &moved))
     }
@@ -188,6 +216,25 @@ impl Store {
     }
 }
 
+/// Lets the image of a group that has a name lead to the others; `false` if none has one.
+fn join_group(
+    images: &mut [NewImage],
+    of_groups: &[Option<usize>],
+    number: usize,
+    documents: &[Document],
+) -> bool {
+    let is_of = |group: &Option<usize>| *group == Some(number);
+    let members = images.iter().zip(of_groups).filter(|(_, group)| is_of(group));
+    let ids: Vec<ImageId> = members.map(|(image, _)| image.id()).collect();
+    let mut group = images.iter_mut().zip(of_groups).filter(|(_, group)| is_of(group));
+    let Some((first, _)) = group.find(|(image, _)| !image.names.is_empty()) else { return false };
+    first.indexed = Indexed::of(documents, &first.id());
+    if let Some(indexed) = &mut first.indexed {
+        indexed.images.extend(ids);
+    }
+    first.indexed.is_some()
+}
+
 /// A layer's tree, here already or staged.
 #[derive(Debug)]
 struct Tree {
@@ -219,6 +266,11 @@ pub(crate) fn in_parallel<J: Sync, T: Send>(
         }
         failure.map_or(Ok(all), Err)
     })
+}
+
+fn lacking(platforms: &[Platform]) -> Error {
+    let shown: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    Error::not_found(format!("requested platform(s) not found: {}", shown.join(", ")))
 }
 
 fn read_config(members: &Members, image: &Planned) -> Result<(Vec<u8>, oci::Image)> {
@@ -278,7 +330,7 @@ fn new_image(
         }
         layers.push(Layer { blob, diff_id, size_unpacked: tree.size });
     }
-    Ok(NewImage { config, manifest, layers, names: image.names, parent: None })
+    Ok(NewImage { config, manifest, layers, names: image.names, indexed: None, parent: None })
 }
 
 pub(crate) fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {

@@ -2,10 +2,11 @@
 //!
 //! The rules are a pure change of the catalog; what nobody refers to any more goes with the collector.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use fault::{Error, Result};
-use oci::{Digest, Reference};
+use oci::{Digest, Platform, Reference};
 
 use crate::catalog::{Catalog, Entry};
 use crate::image::no_such_image;
@@ -58,17 +59,33 @@ impl Store {
         self.remove_by(|catalog| remove(catalog, name, how))
     }
 
+    /// Removes what a name stands for on these platforms; the name goes with the last of its images.
+    ///
+    /// `NotFound`, with dockerd's words, for a platform that is not here.
+    pub fn remove_platforms(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        how: &Remove<'_>,
+    ) -> Result<Vec<Removed>> {
+        let mut wanted = Vec::new();
+        for platform in platforms {
+            wanted.push(self.resolve_exactly(name, platform)?);
+        }
+        self.remove_by(|catalog| remove_some(catalog, name, &wanted, how))
+    }
+
     /// Removes an image with all its names, unless something else is in the way.
     pub(crate) fn remove_with_names(&self, id: &ImageId, how: &Remove<'_>) -> Result<Vec<Removed>> {
         self.remove_by(|catalog| {
-            let mut removal = Removal { catalog, how, removed: Vec::new() };
+            let mut removal = Removal::new(catalog, how);
             if removal.catalog.images.contains_key(id)
                 && removal.conflict(id, how.force, Names::Ignored).is_none()
             {
                 removal.untag_all(id);
                 removal.delete(id, how.force, how.prune_children, Quiet::No)?;
             }
-            Ok(removal.removed)
+            removal.finished()
         })
     }
 
@@ -130,22 +147,91 @@ fn with_layers(removed: Vec<Removed>, gone: &[(ImageId, Entry)], kept: &[Digest]
 
 fn remove(catalog: &mut Catalog, name: &str, how: &Remove<'_>) -> Result<Vec<Removed>> {
     let id = resolve(catalog, name)?;
-    let mut removal = Removal { catalog, how, removed: Vec::new() };
+    let mut removal = Removal::new(catalog, how);
     if is_id_prefix(&id, name) {
         removal.by_id(&id)?;
     } else {
         removal.by_name(&id, name)?;
     }
-    Ok(removal.removed)
+    removal.finished()
+}
+
+/// Some images of a name's index, and with the last of them the name. An image that another name needs stays.
+fn remove_some(
+    catalog: &mut Catalog,
+    name: &str,
+    wanted: &[ImageId],
+    how: &Remove<'_>,
+) -> Result<Vec<Removed>> {
+    let id = resolve(catalog, name)?;
+    let names = names_of_index(catalog, &id, name);
+    let indexed = names.first().and_then(|name| catalog.indexes.get(name));
+    let heir =
+        indexed.and_then(|indexed| indexed.images.iter().find(|image| !wanted.contains(image))).cloned();
+    let Some(heir) = heir else { return remove(catalog, name, how) };
+    let mut removal = Removal::new(catalog, how);
+    for name in &names {
+        // What the name means without a platform may go: another platform of it takes its place.
+        if wanted.contains(&id) {
+            removal.catalog.names.insert(name.clone(), heir.clone());
+        }
+        if let Some(indexed) = removal.catalog.indexes.get_mut(name) {
+            indexed.images.retain(|image| !wanted.contains(image));
+        }
+    }
+    for image in wanted {
+        if removal.is_wanted(image) {
+            continue;
+        }
+        if let Some(conflict) = removal.conflict(image, how.force, Names::Ignored) {
+            return Err(conflict.error(image));
+        }
+        removal.delete(image, how.force, how.prune_children, Quiet::No)?;
+    }
+    removal.finished()
+}
+
+/// The name and its repository's digests that stand for the same index; the name is the first.
+fn names_of_index(catalog: &Catalog, id: &ImageId, text: &str) -> Vec<Reference> {
+    let Some(name) = Reference::parse(text).ok().map(|name| lookup_key(&name)) else { return Vec::new() };
+    let Some(indexed) = catalog.indexes.get(&name) else { return Vec::new() };
+    let is_same = |other: &&Reference| {
+        let same =
+            catalog.indexes.get(*other).is_some_and(|other| other.index.digest == indexed.index.digest);
+        same && **other != name && other.digest().is_some() && other.repository() == name.repository()
+    };
+    let others: Vec<Reference> = catalog.names_of(id).into_iter().filter(is_same).cloned().collect();
+    std::iter::once(name).chain(others).collect()
 }
 
 struct Removal<'a> {
     catalog: &'a mut Catalog,
     how: &'a Remove<'a>,
     removed: Vec<Removed>,
+    /// Images of indexes that lost a name.
+    left: BTreeSet<ImageId>,
 }
 
-impl Removal<'_> {
+impl<'a> Removal<'a> {
+    fn new(catalog: &'a mut Catalog, how: &'a Remove<'a>) -> Self {
+        Self { catalog, how, removed: Vec::new(), left: BTreeSet::new() }
+    }
+
+    /// Takes along the other platforms' images whose last name went.
+    fn finished(mut self) -> Result<Vec<Removed>> {
+        for id in std::mem::take(&mut self.left) {
+            if self.catalog.images.contains_key(&id) && !self.is_wanted(&id) {
+                self.delete(&id, self.how.force, self.how.prune_children, Quiet::Yes)?;
+            }
+        }
+        Ok(self.removed)
+    }
+
+    /// Something has a name for it, its own or an index's.
+    fn is_wanted(&self, id: &ImageId) -> bool {
+        self.catalog.is_indexed(id) || !self.catalog.names_of(id).is_empty()
+    }
+
     /// Takes the name away; the image goes too if that was its last.
     fn by_name(&mut self, id: &ImageId, text: &str) -> Result<()> {
         let users = (self.how.in_use)(id);
@@ -165,7 +251,7 @@ impl Removal<'_> {
         if name.digest().is_none() {
             self.untag_digests(id, &name);
         }
-        if !self.catalog.names_of(id).is_empty() {
+        if self.is_wanted(id) {
             return Ok(());
         }
         self.delete(id, self.how.force, self.how.prune_children, Quiet::Yes)
@@ -202,7 +288,9 @@ impl Removal<'_> {
     }
 
     fn untag(&mut self, id: &ImageId, name: &Reference) {
-        if self.catalog.names.remove(name).is_some() {
+        let indexed = self.catalog.indexes.get(name).map(|indexed| indexed.images.clone());
+        if self.catalog.untag(name) {
+            self.left.extend(indexed.into_iter().flatten().filter(|other| other != id));
             self.removed.push(Removed::Untagged(name.familiar(), id.clone()));
         }
     }

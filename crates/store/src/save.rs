@@ -2,34 +2,83 @@
 //!
 //! Blobs go out as they came in, compressed or not, so digests stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use archive::tar::{EntryKind, Header, Writer};
 use fault::{Doing, Error, Result};
 use oci::manifest::{ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME};
-use oci::{Descriptor, Digest, Index, Reference};
+use oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Entry};
 use crate::content::OCI_LAYOUT;
 use crate::image::no_such_image;
+use crate::lease::{Held, Lease};
 use crate::resolve::{by_prefix, lookup_key, whole_id};
-use crate::{ImageId, Store};
+use crate::{ImageId, Store, Variants};
 
 impl Store {
-    /// Writes the images of these names or ids. A name without tag means all its tags.
+    /// Writes the images of these names or ids, for all platforms that are here or for some. A name without tag means all
+    /// its tags.
     ///
     /// Errors with Docker's texts (`No such image: foo`, `reference does not exist`) come before the first byte.
-    pub fn save(&self, names: &[String], writer: impl Write) -> Result<()> {
+    pub fn save(&self, names: &[String], platforms: &[Platform], writer: impl Write) -> Result<()> {
         let lease = self.lease();
         let catalog = self.catalog();
-        let chosen = choose(&catalog, names)?;
-        for (id, _) in &chosen {
-            self.hold_image(&lease, id)?;
+        let mut saved = Vec::new();
+        for (id, names) in choose(&catalog, names)? {
+            saved.push(self.saved(&lease, id, names, platforms)?);
         }
-        let archive = Archive::plan(&catalog, &chosen)?;
+        let archive = Archive::plan(&catalog, &saved)?;
         self.write_archive(&archive, writer).doing(|| "saving images")
+    }
+
+    /// What of an image is to be written; the lease holds it.
+    fn saved(
+        &self,
+        lease: &Lease,
+        id: ImageId,
+        names: Vec<Reference>,
+        platforms: &[Platform],
+    ) -> Result<Saved> {
+        let variants = match names.first() {
+            Some(name) => self.variants_of(name)?,
+            None => self.variants_alone(&id)?,
+        };
+        let mut here: Vec<(ImageId, Descriptor)> = Vec::new();
+        for variant in &variants.all {
+            here.extend(variant.image.clone().map(|image| (image, variant.manifest.clone())));
+        }
+        let mut images: Vec<(ImageId, Descriptor, Platform)> = Vec::new();
+        for (image, manifest) in here {
+            self.hold_image(lease, &image)?;
+            let platform = self.image(&image)?.config.platform();
+            images.push((image, manifest, platform));
+        }
+        // What the name means may have come in another form than the index says.
+        if !images.iter().any(|(image, ..)| *image == id) {
+            let manifest = self.hold_image(lease, &id)?.manifest;
+            images.push((id.clone(), manifest, self.image(&id)?.config.platform()));
+        }
+        if !platforms.is_empty() {
+            images = wanted(images, platforms)?;
+        }
+        let mut target = Target::Manifests;
+        if images.len() > 1 {
+            target = match platforms.is_empty() && variants.are_whole() {
+                true => Target::Index(Box::new(variants.target.clone()), held_indexes(lease, &variants)),
+                false => Target::Reduced(reduced(&images)),
+            };
+        }
+        let images = images.into_iter().map(|(image, ..)| image).collect();
+        Ok(Saved { id, images, names, target })
+    }
+
+    fn variants_alone(&self, id: &ImageId) -> Result<Variants> {
+        let manifest = self.image(id)?.manifest;
+        let variant = crate::Variant { manifest: manifest.clone(), image: Some(id.clone()), is_here: true };
+        Ok(Variants { target: manifest, all: vec![variant], nested: Vec::new(), has_more: false })
     }
 
     fn write_archive(&self, archive: &Archive, writer: impl Write) -> Result<()> {
@@ -37,8 +86,12 @@ impl Store {
         for folder in ["blobs/", "blobs/sha256/"] {
             tar.append_bytes(&header(folder, EntryKind::Directory), b"")?;
         }
-        for digest in &archive.blobs {
+        for (digest, made) in &archive.blobs {
             let header = header(&blob_name(digest), EntryKind::Regular);
+            if let Some(bytes) = made {
+                tar.append_bytes(&header, bytes)?;
+                continue;
+            }
             tar.append(&Header { size: self.blob_size(digest)?, ..header }, self.blob_open(digest)?)?;
         }
         for (name, content) in &archive.documents {
@@ -47,6 +100,59 @@ impl Store {
         tar.finish()?;
         Ok(())
     }
+}
+
+/// The digests of an index and of all below it, held.
+fn held_indexes(lease: &Lease, variants: &Variants) -> Vec<Digest> {
+    let all = variants.nested.iter().chain([&variants.target]);
+    let all: Vec<Digest> = all.map(|index| index.digest.clone()).collect();
+    all.iter().for_each(|digest| lease.hold(Held::Blob(digest.clone())));
+    all
+}
+
+/// What is written of one image.
+struct Saved {
+    /// What its names mean without a platform.
+    id: ImageId,
+    /// One for each platform.
+    images: Vec<ImageId>,
+    names: Vec<Reference>,
+    target: Target,
+}
+
+/// What the archive's own index points at.
+enum Target {
+    /// The manifest of the only platform.
+    Manifests,
+    /// The index as it came, because all that it names is written; the digests of those below it.
+    Index(Box<Descriptor>, Vec<Digest>),
+    /// An index of what is written.
+    Reduced(Vec<u8>),
+}
+
+/// For each platform its image (moby, daemon/containerd/image_exporter.go, for the words).
+fn wanted(
+    images: Vec<(ImageId, Descriptor, Platform)>,
+    platforms: &[Platform],
+) -> Result<Vec<(ImageId, Descriptor, Platform)>> {
+    let mut all: Vec<(ImageId, Descriptor, Platform)> = Vec::new();
+    for wanted in platforms {
+        let Some(found) = images.iter().find(|one| wanted.rank(&one.2) == Some(0)) else {
+            return Err(Error::not_found(format!("no suitable export target found for platform {wanted}")));
+        };
+        if !all.contains(found) {
+            all.push(found.clone());
+        }
+    }
+    Ok(all)
+}
+
+fn reduced(images: &[(ImageId, Descriptor, Platform)]) -> Vec<u8> {
+    let entry = |(_, manifest, platform): &(ImageId, Descriptor, Platform)| Descriptor {
+        platform: manifest.platform.clone().or_else(|| Some(platform.clone())),
+        ..manifest.clone()
+    };
+    json(&Index::new(images.iter().map(entry).collect()))
 }
 
 /// The annotations by which an index tells an image's name.
@@ -102,7 +208,8 @@ fn choose_one(catalog: &Catalog, text: &str) -> Result<Vec<(ImageId, Option<Refe
 
 /// The archive to be written.
 struct Archive {
-    blobs: BTreeSet<Digest>,
+    /// Those that are made for the archive have their bytes here, all others lie in the store.
+    blobs: BTreeMap<Digest, Option<Vec<u8>>>,
     /// In the order of their names, as everything in the archive.
     documents: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -118,16 +225,32 @@ struct Item {
 }
 
 impl Archive {
-    fn plan(catalog: &Catalog, chosen: &Chosen) -> Result<Self> {
-        let mut blobs = BTreeSet::new();
+    fn plan(catalog: &Catalog, saved: &[Saved]) -> Result<Self> {
+        let mut blobs = BTreeMap::new();
         let (mut items, mut manifests) = (Vec::new(), Vec::new());
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (id, names) in chosen {
+        for Saved { id, images, names, target } in saved {
+            for id in images {
+                let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
+                blobs.extend(blobs_of(id, entry).map(|digest| (digest, None)));
+            }
+            // The older form has one platform for each name.
+            let id = if images.contains(id) { id } else { images.first().unwrap_or(id) };
             let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
-            blobs.extend([id.0.clone(), entry.manifest.digest.clone()]);
-            blobs.extend(entry.layers.iter().map(|layer| layer.blob.digest.clone()));
             items.push(item(id, entry, names));
-            manifests.extend(index_entries(entry, names));
+            let target = match target {
+                Target::Manifests => entry.manifest.clone(),
+                Target::Index(index, all) => {
+                    blobs.extend(all.iter().map(|digest| (digest.clone(), None)));
+                    Descriptor::clone(index)
+                }
+                Target::Reduced(bytes) => {
+                    let index = Descriptor::of(media_type::OCI_INDEX, bytes);
+                    blobs.insert(index.digest.clone(), Some(bytes.clone()));
+                    index
+                }
+            };
+            manifests.extend(index_entries(&target, names));
             for name in names {
                 let top = entry.layers.last().map(|layer| layer.diff_id.hex()).unwrap_or_default();
                 let tags = repositories.entry(name.familiar_name()).or_default();
@@ -156,11 +279,16 @@ fn item(id: &ImageId, entry: &Entry, names: &[Reference]) -> Item {
     }
 }
 
-fn index_entries(entry: &Entry, names: &[Reference]) -> Vec<Descriptor> {
+fn blobs_of(id: &ImageId, entry: &Entry) -> impl Iterator<Item = Digest> {
+    let layers = entry.layers.iter().map(|layer| layer.blob.digest.clone());
+    layers.chain([id.0.clone(), entry.manifest.digest.clone()])
+}
+
+fn index_entries(target: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     if names.is_empty() {
-        return vec![entry.manifest.clone()];
+        return vec![target.clone()];
     }
-    let named = |name| Descriptor { annotations: name_annotations(name), ..entry.manifest.clone() };
+    let named = |name| Descriptor { annotations: name_annotations(name), ..target.clone() };
     names.iter().map(named).collect()
 }
 

@@ -158,7 +158,7 @@ impl Call {
         if matches.asks_help() {
             return self.show_help();
         }
-        self.command.args.check(&self, matches.args.len())?;
+        self.command.args.check(&self, &matches.args)?;
         let cli = Cli::new(global);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -186,12 +186,16 @@ impl Call {
 }
 
 impl Args {
-    fn check(self, call: &Call, count: usize) -> Outcome {
+    fn check(self, call: &Call, given: &[String]) -> Outcome {
+        let count = given.len();
         let words =
             |number: usize| if number == 1 { "1 argument".into() } else { format!("{number} arguments") };
         let problem = match self {
             Self::None if count > 0 => "accepts no arguments".to_owned(),
             Self::Exactly(number) if count != number => format!("requires {}", words(number)),
+            Self::ExactlyUnless(number, is_own) if count != number && !is_own(given) => {
+                format!("requires {}", words(number))
+            }
             Self::AtLeast(number) if count < number => format!("requires at least {}", words(number)),
             Self::AtMost(number) if count > number => format!("requires at most {}", words(number)),
             Self::Between(least, most) if count < least || count > most => {

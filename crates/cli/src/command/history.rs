@@ -3,7 +3,7 @@
 use api::image::HistoryRow;
 use jiff::Timestamp;
 
-use super::{Args, Command, refuse_platform};
+use super::{Args, Command, transfer};
 use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
@@ -26,8 +26,8 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    refuse_platform(&matches)?;
-    let history = client::image::history(cli.client()?, &matches.args[0]).await?;
+    let platform = transfer::platforms(&matches)?.join(",");
+    let history = client::image::history(cli.client()?, &matches.args[0], &platform).await?;
     let human = matches.is_on("human");
     let format = match (matches.text("format"), matches.is_on("quiet")) {
         ("" | "table", true) => "{{.ID}}",

@@ -1,5 +1,7 @@
 //! `kogge images`.
 
+mod tree;
+
 use std::collections::BTreeMap;
 
 use api::image::{ListOptions, Summary};
@@ -8,7 +10,7 @@ use oci::Reference;
 
 use super::{Args, Command};
 use crate::cli::Cli;
-use crate::exit::{Exit, Outcome};
+use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
 use crate::format::{self, Fields, Row, human};
 use crate::terminal;
@@ -27,30 +29,24 @@ const FLAGS: &[Flag] = &[
     super::FORMAT,
     Flag::switch("no-trunc", "Cut nothing short"),
     Flag::switch("quiet", "Show ids only").short('q'),
-    Flag::switch("tree", "Show platforms as a tree").hidden(),
+    Flag::switch("tree", "Show platforms as a tree"),
 ];
-
-/// What Docker does not combine with a tree either is told as Docker tells it.
-fn no_tree(matches: &Matches) -> Exit {
-    let names =
-        [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")];
-    match names.into_iter().find(|(flag, _)| matches.is_given(flag)) {
-        Some((_, name)) => Exit::failure(format!("--{name} is not yet supported with --tree")),
-        None => fault::Error::unsupported("--tree").into(),
-    }
-}
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
     if matches.is_on("tree") {
-        return Err(no_tree(&matches));
+        tree::refuse_others(&matches)?;
     }
     let mut filters = matches.filters();
     if let Some(name) = matches.args.first() {
         filters.insert("reference", name);
     }
     let (quiet, digests) = (matches.is_on("quiet"), matches.is_on("digests"));
-    let options = ListOptions { all: matches.is_on("all"), filters, ..ListOptions::default() };
+    let (all, manifests) = (matches.is_on("all"), matches.is_on("tree"));
+    let options = ListOptions { all, filters, manifests, ..ListOptions::default() };
     let images = client::image::list(cli.client()?, &options).await?;
+    if manifests {
+        return tree::show(&images, all);
+    }
     let format = match matches.text("format") {
         "" if !quiet && !cli.config().images_format.is_empty() => &cli.config().images_format,
         "" => "table",

@@ -76,11 +76,11 @@ impl Object {
         }
     }
 
-    async fn get(self, client: &Client, name: &str, size: bool, verbose: bool) -> Result<Vec<u8>> {
+    async fn get(self, client: &Client, name: &str, how: &How) -> Result<Vec<u8>> {
         match self {
-            Self::Container => client::container::inspect_raw(client, name, size).await,
-            Self::Image => client::image::inspect_raw(client, name).await,
-            Self::Network => client::network::inspect_raw(client, name, verbose).await,
+            Self::Container => client::container::inspect_raw(client, name, how.size).await,
+            Self::Image => client::image::inspect_raw(client, name, &how.platform).await,
+            Self::Network => client::network::inspect_raw(client, name, how.verbose).await,
             Self::Volume => client::volume::inspect_raw(client, name).await,
             Self::Plugin => Err(Error::unsupported("plugins")),
         }
@@ -94,6 +94,15 @@ impl Object {
             _ => &[],
         }
     }
+}
+
+/// What of an object is wanted.
+#[derive(Clone, Debug, Default)]
+struct How {
+    size: bool,
+    verbose: bool,
+    /// As JSON.
+    platform: String,
 }
 
 async fn any(cli: &Cli, matches: Matches) -> Outcome {
@@ -110,15 +119,21 @@ async fn any(cli: &Cli, matches: Matches) -> Outcome {
 }
 
 async fn of(cli: &Cli, matches: Matches, object: Object) -> Outcome {
-    if object == Object::Image {
-        super::refuse_platform(&matches)?;
-    }
     let client = cli.client()?;
-    let size = object == Object::Container && matches.is_on("size");
-    let verbose = object == Object::Network && matches.is_on("verbose");
+    let platform = match object {
+        Object::Image if !matches.text("platform").is_empty() => {
+            super::transfer::platform_json(matches.text("platform"))?
+        }
+        _ => String::new(),
+    };
+    let how = How {
+        size: object == Object::Container && matches.is_on("size"),
+        verbose: object == Object::Network && matches.is_on("verbose"),
+        platform,
+    };
     let mut view = View::new(matches.text("format"))?;
     for name in &matches.args {
-        match object.get(client, name, size, verbose).await {
+        match object.get(client, name, &how).await {
             Ok(json) => view.add(object, json),
             Err(error) => view.errors.push(error.to_string()),
         }
@@ -143,11 +158,12 @@ fn kind(matches: &Matches) -> Outcome<Option<Object>> {
 }
 
 async fn find(client: &Client, name: &str, size: bool, wanted: Option<Object>) -> Result<(Object, Vec<u8>)> {
+    let how = How { size, ..How::default() };
     if let Some(object) = wanted {
-        return Ok((object, object.get(client, name, size, false).await?));
+        return Ok((object, object.get(client, name, &how).await?));
     }
     for object in Object::ALL {
-        match object.get(client, name, size, false).await {
+        match object.get(client, name, &how).await {
             Ok(json) => {
                 if size && object != Object::Container {
                     terminal::warn(format_args!("WARNING: --size ignored for {}", object.name()));

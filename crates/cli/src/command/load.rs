@@ -5,7 +5,7 @@ use std::io;
 
 use client::Body;
 
-use super::{Args, Command, refuse_platform, unopenable};
+use super::{Args, Command, transfer, unopenable};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
@@ -25,7 +25,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    refuse_platform(&matches)?;
+    let platforms = transfer::platforms(&matches)?;
     let archive = match matches.text("input") {
         "" if terminal::input_is_terminal() => {
             return Err(Exit::failure("requested load from stdin, but stdin is empty"));
@@ -34,6 +34,6 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
         path => Body::reader(File::open(path).map_err(|error| unopenable(path, &error))?),
     };
     let quiet = matches.is_on("quiet") || !terminal::output_is_terminal();
-    let answer = client::image::load(cli.client()?, quiet, archive).await?;
+    let answer = client::image::load(cli.client()?, quiet, &platforms, archive).await?;
     Ok(progress::show(answer, progress::Place::Stdout).await?)
 }

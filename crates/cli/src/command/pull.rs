@@ -1,8 +1,10 @@
 //! `kogge pull`.
 
 use client::image::Transfer;
+use fault::Error;
 use oci::Reference;
 
+use super::folder::{self, Folder};
 use super::transfer::{self, QUIET};
 use super::{Args, Command};
 use crate::cli::Cli;
@@ -24,10 +26,17 @@ const FLAGS: &[Flag] = &[
     Flag::switch("all-tags", "Pull all tags of the repository").short('a'),
     Flag::switch("disable-content-trust", "Skip image verification").default("true"),
     Flag::string("platform", "Platform of the image, where there are several"),
+    Flag::switch("lazy", "Fetch files when they are first read").hidden(),
     QUIET,
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    if matches.is_on("lazy") {
+        return Err(Error::unsupported("--lazy").into());
+    }
+    if let Some(folder) = Folder::parse(&matches.args[0]) {
+        return folder::pull(cli, &matches, folder).await;
+    }
     let reference = transfer::reference(&matches)?;
     transfer::refuse_trust(&matches)?;
     let wanted = Transfer {

@@ -1,8 +1,8 @@
 //! `kogge push`.
 
 use client::image::Transfer;
-use oci::Platform;
 
+use super::folder::{self, Folder};
 use super::transfer::{self, QUIET};
 use super::{Args, Command};
 use crate::cli::Cli;
@@ -14,7 +14,7 @@ use crate::terminal;
 pub(crate) const COMMAND: Command = Command::new(
     "Upload an image to a registry",
     "[OPTIONS] NAME[:TAG]",
-    Args::Exactly(1),
+    Args::ExactlyUnless(1, is_to_folder),
     |cli, matches| Box::pin(run(cli, matches)),
 )
 .also("kogge image push, kogge push")
@@ -27,7 +27,15 @@ const FLAGS: &[Flag] = &[
     QUIET,
 ];
 
+/// `push IMAGE oci:/path:tag`.
+fn is_to_folder(words: &[String]) -> bool {
+    matches!(words, [_, place] if Folder::parse(place).is_some())
+}
+
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
+    if let Some(folder) = matches.args.get(1).and_then(|text| Folder::parse(text)) {
+        return folder::push(cli, &matches, folder).await;
+    }
     let platform = platform(matches.text("platform"))?;
     let reference = transfer::reference(&matches)?;
     transfer::refuse_trust(&matches)?;
@@ -54,8 +62,13 @@ fn platform(text: &str) -> Outcome<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let platform = Platform::parse(text).inspect_err(|_| {
+    let platform = transfer::platform_json(text).inspect_err(|_| {
         terminal::write_error(format!("Invalid platform {text}").as_bytes()).ok();
     })?;
-    Ok(serde_json::to_string(&platform).expect("a platform is JSON"))
+    progress::note(
+        "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n\
+         Other components, like attestations, will not be included.\n\
+         To push the complete multi-platform image, remove the --platform flag.\n",
+    )?;
+    Ok(platform)
 }

@@ -2,7 +2,7 @@
 
 use fault::Kind;
 
-use super::{Args, Command, refuse_platform};
+use super::{Args, Command, transfer};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{Flag, Matches};
@@ -20,15 +20,18 @@ pub(crate) const COMMAND: Command = Command::new(
 const FLAGS: &[Flag] = &[
     Flag::switch("force", "Remove the image even if it is used").short('f'),
     Flag::switch("no-prune", "Keep untagged parents"),
-    Flag::list("platform", "Remove only this platform's variant").kind("strings"),
+    Flag::strings("platform", "Remove only this platform's variant"),
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    refuse_platform(&matches)?;
+    let mut platforms = Vec::new();
+    for platform in matches.strings("platform") {
+        platforms.push(transfer::platform_json(&platform)?);
+    }
     let (client, force) = (cli.client()?, matches.is_on("force"));
     let mut errors = Vec::new();
     for name in &matches.args {
-        match client::image::remove(client, name, force, matches.is_on("no-prune")).await {
+        match client::image::remove(client, name, force, matches.is_on("no-prune"), &platforms).await {
             Err(error) => errors.push(error),
             Ok(removed) => {
                 for step in removed {

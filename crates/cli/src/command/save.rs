@@ -1,6 +1,6 @@
 //! `kogge save`.
 
-use super::{Args, Command, archive_file, refuse_platform};
+use super::{Args, Command, archive_file, transfer};
 use crate::cli::Cli;
 use crate::exit::Outcome;
 use crate::flags::{Flag, Matches};
@@ -21,10 +21,10 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn run(cli: &Cli, matches: Matches) -> Outcome {
-    refuse_platform(&matches)?;
+    let platforms = transfer::platforms(&matches)?;
     interrupt::ending(async {
         let target = archive_file::Target::open(matches.text("output"), "failed to save image")?;
-        let answer = client::image::save(cli.client()?, &matches.args).await?;
+        let answer = client::image::save(cli.client()?, &matches.args, &platforms).await?;
         target.fill(answer).await
     })
     .await

@@ -1,7 +1,7 @@
 //! What pulls and pushes have in common.
 
 use fault::{Error, Result};
-use oci::Reference;
+use oci::{Platform, Reference};
 
 use crate::cli::variable;
 use crate::exit::{Exit, Outcome};
@@ -33,6 +33,26 @@ pub(super) fn refuse_trust(matches: &Matches) -> Result<()> {
         false => variable("DOCKER_CONTENT_TRUST").is_some_and(|value| parse_bool(&value).unwrap_or(true)),
     };
     if wanted { Err(Error::unsupported("content trust")) } else { Ok(()) }
+}
+
+/// All platforms of `--platform`, as JSON.
+pub(super) fn platforms(matches: &Matches) -> Outcome<Vec<String>> {
+    let texts = matches.text("platform").split(',').filter(|text| !text.is_empty());
+    let json =
+        |text| platform_json(text).map_err(|error| Exit::failure(format!("invalid platform: {error}")));
+    texts.map(json).collect()
+}
+
+/// A platform as Docker's client says it: normalized, but for the variant that is implied.
+pub(super) fn platform_json(text: &str) -> Result<String> {
+    let mut platform = Platform::parse(text)?;
+    let is_spelt_out = text.matches('/').count() == 2;
+    match (platform.architecture.as_str(), platform.variant.as_deref()) {
+        ("arm64", None) if is_spelt_out => platform.variant = Some("v8".into()),
+        ("arm", Some("v7")) if !is_spelt_out => platform.variant = None,
+        _ => {}
+    }
+    Ok(serde_json::to_string(&platform).expect("a platform is JSON"))
 }
 
 /// The platform that was asked for, or the one that the user always asks for.

@@ -1,10 +1,10 @@
 //! Which commands there are, and under which names: alone, and in groups.
 
 use super::{
-    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_prune,
-    images, import, info, inspect, kill, load, login, logout, logs, network, pause, port, prune, ps, pull,
-    push, rename, restart, rm, rmi, run, save, search, start, stats, stop, system_check, system_df,
-    system_prune, tag, top, unpause, update, version, volume, wait,
+    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_convert,
+    image_diff, image_prune, images, import, info, inspect, kill, load, login, logout, logs, manifest,
+    network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start, stats,
+    stop, system_check, system_df, system_prune, tag, top, unpause, update, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -135,6 +135,8 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         entries: &[
+            entry("convert", &image_convert::COMMAND),
+            entry("diff", &image_diff::COMMAND),
             entry("history", &history::COMMAND),
             entry("import", &import::COMMAND),
             entry("inspect", &inspect::IMAGE),
@@ -146,6 +148,17 @@ pub(crate) const GROUPS: &[Group] = &[
             entry("rm", &rmi::COMMAND).aliases(&["rmi", "remove"]),
             entry("save", &save::COMMAND),
             entry("tag", &tag::COMMAND),
+        ],
+    },
+    Group {
+        name: "manifest",
+        about: "Manage Docker image manifests and manifest lists",
+        entries: &[
+            entry("annotate", &manifest::ANNOTATE),
+            entry("create", &manifest::CREATE),
+            entry("inspect", &manifest::INSPECT),
+            entry("push", &manifest::PUSH),
+            entry("rm", &manifest::REMOVE),
         ],
     },
     Group {
@@ -209,7 +222,6 @@ pub(super) const LATER: &[&str] = &[
     "checkpoint",
     "compose",
     "config",
-    "manifest",
     "node",
     "plugin",
     "secret",

@@ -15,7 +15,7 @@ pub(crate) fn commands(page: impl Fn(&str) -> String) -> Vec<String> {
 }
 
 /// Not Docker's.
-const OWN: &[&str] = &["system check"];
+const OWN: &[&str] = &["image convert", "image diff", "system check"];
 
 /// What a page lists, in its order, without what is ours alone.
 pub(crate) fn listed(page: &str) -> Vec<String> {
@@ -58,15 +58,9 @@ pub(crate) fn shape(page: &str) -> String {
     kept.join("\n")
 }
 
-/// Flags of Docker's that do not stand on our pages, because they are refused.
-const LACKING: &[&str] = &["--tree"];
-
 /// A flag, its letter and its kind, up to where the text begins.
 fn flag(line: &str) -> Option<&str> {
     let start = line.find("--").filter(|_| line.starts_with("  -") || line.starts_with("      --"))?;
-    if LACKING.iter().any(|flag| line[start..].starts_with(flag)) {
-        return None;
-    }
     let gap = start + line[start..].find("   ")?;
     let text = gap + line[gap..].find(|c| c != ' ')?;
     Some(&line[..text])

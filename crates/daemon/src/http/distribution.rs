@@ -2,7 +2,9 @@
 //!
 //! A pull or push lives in its answer: when the client goes away the connection drops the answer, and that ends it.
 
-use api::registry::{AUTH_HEADER, AuthConfig, SearchOptions};
+use api::registry::{AUTH_HEADER, AuthConfig, NewManifest, RemoteManifest, SearchOptions, StoredManifest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use engine::image;
 use fault::{Doing, Error, Result};
 use oci::{Digest, Platform, Reference};
@@ -42,9 +44,11 @@ pub(crate) async fn push(request: Request) -> Result<Answer> {
 }
 
 /// A platform as an object of JSON.
-fn platform(text: &str) -> Result<Platform> {
-    let platform: Platform =
-        json::parse(text.as_bytes()).and_then(api::from_value).doing(|| "failed to parse platform")?;
+pub(super) fn platform(text: &str) -> Result<Platform> {
+    let platform: Platform = json::parse(text.as_bytes()).and_then(api::from_value).map_err(|error| {
+        let why = error.to_string();
+        Error::invalid(format!("failed to parse platform: {}", why.trim_start_matches("invalid JSON: ")))
+    })?;
     let names_nothing = platform.os.is_empty() && platform.architecture.is_empty();
     let has_more =
         platform.variant.is_some() || platform.os_version.is_some() || !platform.os_features.is_empty();
@@ -75,6 +79,29 @@ pub(crate) async fn search(request: Request) -> Result<Answer> {
 
 pub(crate) async fn distribution(request: Request) -> Result<Answer> {
     request.ok(&image::distribution(&request.door.engine, &request.name, &auth(&request)).await?)
+}
+
+/// Ours alone.
+pub(crate) async fn manifest(request: Request) -> Result<Answer> {
+    let (manifest, platform) = image::manifest(&request.door.engine, &remote(&request)?).await?;
+    let raw = STANDARD.encode(&manifest.bytes);
+    request.ok(&RemoteManifest { descriptor: manifest.descriptor, raw, platform })
+}
+
+/// Ours alone.
+pub(crate) async fn push_manifest(mut request: Request) -> Result<Answer> {
+    let wanted = remote(&request)?;
+    let NewManifest { media_type, raw, mounts } = api::from_value(json::parse(&request.bytes().await?)?)?;
+    let bytes = STANDARD.decode(raw).map_err(|error| Error::invalid(format!("invalid manifest: {error}")))?;
+    let mounts: Vec<(Digest, String)> = mounts.into_iter().map(|mount| (mount.digest, mount.from)).collect();
+    let engine = &request.door.engine;
+    let digest = image::push_manifest(engine, &wanted, &media_type, &bytes, &mounts).await?;
+    request.ok(&StoredManifest { digest })
+}
+
+fn remote(request: &Request) -> Result<image::Remote> {
+    let reference = Reference::parse(&request.name)?.with_default_tag();
+    Ok(image::Remote { reference, auth: auth(request), insecure: request.query.flag("insecure") })
 }
 
 /// Who asks. What cannot be read counts as nobody, as dockerd has it: it is the registry that refuses.

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use oci::Reference;
+use oci::{Platform, Reference};
 
 use super::answer::{self, Answer};
 use super::distribution;
@@ -21,19 +21,21 @@ pub(crate) async fn list(request: Request) -> Result<Answer> {
         all: query.flag("all"),
         digests: query.flag("digests"),
         shared_size: query.flag("shared-size"),
+        manifests: query.flag("manifests"),
         filters: query.filters()?,
     };
     request.ok(&image::list(&request.door.engine, options).await?)
 }
 
 pub(crate) async fn inspect(request: Request) -> Result<Answer> {
-    refuse_platform(&request)?;
-    request.ok(&image::inspect(&request.door.engine, &request.name).await?)
+    let viewing =
+        image::Viewing { platform: wanted_platform(&request)?, manifests: request.query.flag("manifests") };
+    request.ok(&image::inspect_as(&request.door.engine, &request.name, viewing).await?)
 }
 
 pub(crate) async fn history(request: Request) -> Result<Answer> {
-    refuse_platform(&request)?;
-    request.ok(&image::history(&request.door.engine, &request.name).await?)
+    let platform = wanted_platform(&request)?;
+    request.ok(&image::history(&request.door.engine, &request.name, platform).await?)
 }
 
 pub(crate) async fn tag(request: Request) -> Result<Answer> {
@@ -52,27 +54,27 @@ pub(crate) async fn remove(request: Request) -> Result<Answer> {
     if request.name.trim().is_empty() {
         return Err(Error::invalid("image name cannot be blank"));
     }
-    refuse_platform(&request)?;
+    let platforms = wanted_platforms(&request, "platforms")?;
     let (force, prune) = (request.query.flag("force"), !request.query.flag("noprune"));
-    request.ok(&image::remove(&request.door.engine, &request.name, force, prune).await?)
+    request.ok(&image::remove(&request.door.engine, &request.name, force, prune, platforms).await?)
 }
 
 pub(crate) async fn save(request: Request) -> Result<Answer> {
-    refuse_platform(&request)?;
+    let platforms = wanted_platforms(&request, "platform")?;
     let names = if request.name.is_empty() {
         request.query.all("names").map(str::to_owned).collect()
     } else {
         vec![request.name.clone()]
     };
-    let parts = image::save(&request.door.engine, names).await?;
+    let parts = image::save(&request.door.engine, names, platforms).await?;
     Ok(answer::stream(answer::TAR, parts).into())
 }
 
 pub(crate) async fn load(request: Request) -> Result<Answer> {
-    refuse_platform(&request)?;
+    let platforms = wanted_platforms(&request, "platform")?;
     let quiet = request.query.flag_or("quiet", true);
     let engine = request.door.engine.clone();
-    progress(image::load(&engine, request.into_stream().boxed(), quiet).await?)
+    progress(image::load(&engine, request.into_stream().boxed(), quiet, platforms).await?)
 }
 
 /// Pull and import share one path, told apart by the query.
@@ -127,12 +129,49 @@ pub(crate) async fn prune(request: Request) -> Result<Answer> {
     request.ok(&engine::prune::images(&request.door.engine, request.query.filters()?).await?)
 }
 
-/// An image has one platform here, so there is none to choose.
-fn refuse_platform(request: &Request) -> Result<()> {
-    match ["platform", "platforms"].iter().find(|name| request.query.given(name).is_some()) {
-        Some(_) => Err(Error::unsupported("choosing a platform of an image")),
-        None => Ok(()),
+/// Ours alone.
+pub(crate) async fn convert(request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let Some(target) = reference(query.text("repo"), query.text("tag"))? else {
+        return Err(Error::invalid("invalid reference format"));
+    };
+    let level = query.number("level")?;
+    let level = level.map(|level| i32::try_from(level).unwrap_or(i32::MAX));
+    let wanted = image::Convert {
+        source: request.name.clone(),
+        target,
+        compression: compression(query.text("compression"))?,
+        level,
+        platforms: wanted_platforms(&request, "platform")?,
+    };
+    request.ok(&image::convert(&request.door.engine, wanted).await?)
+}
+
+fn compression(name: &str) -> Result<image::Compression> {
+    match name {
+        "none" => Ok(image::Compression::None),
+        "gzip" => Ok(image::Compression::Gzip),
+        "zstd" => Ok(image::Compression::Zstd),
+        name => Err(Error::invalid(format!("unknown compression {name:?}: must be one of gzip, zstd, none"))),
     }
+}
+
+/// Ours alone.
+pub(crate) async fn difference(request: Request) -> Result<Answer> {
+    let platform = wanted_platform(&request)?;
+    let other = request.query.text("with");
+    request.ok(&image::difference(&request.door.engine, &request.name, other, platform).await?)
+}
+
+/// The one platform that a request is about.
+fn wanted_platform(request: &Request) -> Result<Option<Platform>> {
+    request.query.given("platform").map(distribution::platform).transpose()
+}
+
+/// All platforms that a request names.
+fn wanted_platforms(request: &Request, name: &str) -> Result<Vec<Platform>> {
+    let given = request.query.all(name).filter(|text| !text.is_empty());
+    given.map(distribution::platform).collect()
 }
 
 /// A name from its two parts, `latest` if there is no tag; `None` without a repository.

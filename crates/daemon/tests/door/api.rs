@@ -175,11 +175,41 @@ fn bad_queries_are_refused_in_dockers_words() {
 }
 
 #[test]
+fn platforms_are_objects_and_older_versions_do_not_know_them() {
+    let daemon = Daemon::start();
+    let s390x = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D";
+    let answers = daemon.get_all(&[
+        "/images/a/json?platform=linux",
+        "/images/a/json?platform=%7B%22variant%22%3A%22v7%22%7D",
+        &format!("/images/a/json?platform={s390x}"),
+        &format!("/images/a/json?platform={s390x}&manifests=1"),
+        &format!("/images/get?names=a&platform={s390x}&platform={s390x}"),
+        "/images/a/history?platform=linux",
+        "/v1.47/images/a/history?platform=linux",
+        "/images/json?manifests=1",
+        "/images/a/diff?with=b",
+        "/distribution/UPPER/manifest",
+    ]);
+    insta::assert_snapshot!(answers, @r#"
+    GET /images/a/json?platform=linux: 400 {"message":"failed to parse platform: invalid character 'l' looking for beginning of value"}
+    GET /images/a/json?platform=%7B%22variant%22%3A%22v7%22%7D: 400 {"message":"optional platform components provided, but OS and Architecture are missing"}
+    GET /images/a/json?platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D: 404 {"message":"No such image: a:latest"}
+    GET /images/a/json?platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D&manifests=1: 400 {"message":"conflicting options: manifests and platform options cannot both be set"}
+    GET /images/get?names=a&platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D&platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D: 404 {"message":"No such image: a"}
+    GET /images/a/history?platform=linux: 400 {"message":"failed to parse platform: invalid character 'l' looking for beginning of value"}
+    GET /v1.47/images/a/history?platform=linux: 404 {"message":"No such image: a:latest"}
+    GET /images/json?manifests=1: 200 []
+    GET /images/a/diff?with=b: 404 {"message":"No such image: a:latest"}
+    GET /distribution/UPPER/manifest: 400 {"message":"invalid reference format: repository name (library/UPPER) must be lowercase"}
+    "#);
+}
+
+#[test]
 fn what_is_not_built_says_so() {
     let daemon = Daemon::start();
     let post = |path: &str| format!("POST {path}: {}", daemon.send("POST", path, &[], ""));
     let answers = [
-        daemon.get_all(&["/swarm", "/services", "/nodes", "/plugins", "/images/get?names=a&platform=linux"]),
+        daemon.get_all(&["/swarm", "/services", "/nodes", "/plugins"]),
         post("/swarm/init"),
         post("/swarm/leave"),
         post("/networks/create"),
@@ -193,7 +223,6 @@ fn what_is_not_built_says_so() {
     GET /services: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
     GET /nodes: 503 {"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}
     GET /plugins: 200 []
-    GET /images/get?names=a&platform=linux: 501 {"message":"not supported: choosing a platform of an image"}
     POST /swarm/init: 501 {"message":"not supported: swarm mode"}
     POST /swarm/leave: 503 {"message":"This node is not part of a swarm"}
     POST /networks/create: 501 {"message":"not supported: creating networks"}

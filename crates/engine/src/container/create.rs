@@ -14,6 +14,7 @@ use std::path::Path;
 use api::container::{Create, Created};
 use api::network::EndpointSettings;
 use fault::{Call, Error, Kind, Result};
+use oci::Platform;
 use store::{ImageId, MountOptions};
 use sys::fs::OpenHow;
 
@@ -26,19 +27,33 @@ use crate::system::Limits;
 use crate::volume::{Hold, Wish};
 use crate::{ContainerId, Engine, Record, id, names, resolve};
 
-pub(super) async fn create(engine: &Engine, name: Option<String>, wanted: Create) -> Result<Created> {
-    engine.blocking(move |engine| create_blocking(engine, name.as_deref(), wanted)).await
+pub(super) async fn create(
+    engine: &Engine,
+    name: Option<String>,
+    platform: Option<Platform>,
+    wanted: Create,
+) -> Result<Created> {
+    let work = move |engine: &Engine| create_blocking(engine, name.as_deref(), platform.as_ref(), wanted);
+    engine.blocking(work).await
 }
 
-fn create_blocking(engine: &Engine, name: Option<&str>, mut wanted: Create) -> Result<Created> {
+fn create_blocking(
+    engine: &Engine,
+    name: Option<&str>,
+    platform: Option<&Platform>,
+    mut wanted: Create,
+) -> Result<Created> {
     let name = name.filter(|name| !name.is_empty()).map(validate::name).transpose()?;
     let limits = Limits::of_this_machine()?;
     let mut warnings = discard::discard(&mut wanted.host_config.resources, limits);
     validate::create(&wanted, limits)?;
-    let image_id = engine.store().resolve(&wanted.config.image)?;
+    let image_id = engine.store().resolve_for(&wanted.config.image, platform)?;
     let (record, odd) = draft(engine, &image_id, wanted).map_err(not_about_images)?;
     warnings.extend(odd);
     warnings.extend(validate::warnings(&record.config, &record.host_config));
+    if platform.is_none() {
+        warnings.extend(foreign_platform(engine, &image_id));
+    }
     let record = named(engine, name, record)?;
     // Until the container is known to all by its insertion.
     let held = engine.volumes().hold(&record.id);
@@ -54,6 +69,18 @@ fn create_blocking(engine: &Engine, name: Option<&str>, mut wanted: Create) -> R
     task::publish(engine, &view, "create", &[]);
     tracing::info!(container = %id, name = view.record.name, "created");
     Ok(Created { id, warnings })
+}
+
+/// What dockerd says of an image that was made for another machine, and that nobody asked for.
+fn foreign_platform(engine: &Engine, image_id: &ImageId) -> Option<String> {
+    let (found, host) = (engine.store().image(image_id).ok()?.config.platform(), Platform::host_newest());
+    let is_foreign = !found.architecture.is_empty() && host.rank(&found).is_none();
+    is_foreign.then(|| {
+        format!(
+            "The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific \
+             platform was requested"
+        )
+    })
 }
 
 /// "Not found" makes clients pull the image, so nothing else may be told so.

@@ -23,6 +23,10 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     let usage = options.shared_size.then(|| engine.store().usage());
     let mut images = engine.store().images()?;
     images.retain(|image| chosen.holds(image) && (options.all || is_shown(engine, image)));
+    let mut variants = Vec::new();
+    for image in images.iter().filter(|_| options.manifests) {
+        variants.push(engine.store().variants(&image.id)?);
+    }
     let mut rows: Vec<Summary> = images
         .iter()
         .map(|image| {
@@ -30,6 +34,10 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
             show::summary(image, usage, containers(engine, image))
         })
         .collect();
+    for (row, variants) in rows.iter_mut().zip(variants) {
+        row.manifests = Some(super::manifests::summaries(engine, &variants)?);
+        row.descriptor = Some(variants.target);
+    }
     for row in &mut rows {
         if let Some(names) = chosen.names(row.repo_tags.as_deref().unwrap_or_default()) {
             row.repo_tags = Some(names);
@@ -68,9 +76,10 @@ fn containers(engine: &Engine, image: &Image) -> i64 {
     i64::try_from(super::users(engine, &image.id).len()).unwrap_or(i64::MAX)
 }
 
-/// An image without a name is shown unless it is only a step on the way to another.
+/// An image without a name is shown unless it is only a step on the way to another, or another platform of a name.
 fn is_shown(engine: &Engine, image: &Image) -> bool {
-    !image.tags.is_empty() || !image.digests.is_empty() || engine.store().children(&image.id).is_empty()
+    let is_named = !image.tags.is_empty() || !image.digests.is_empty();
+    is_named || (!image.indexed && engine.store().children(&image.id).is_empty())
 }
 
 /// The filters, with what they name looked up.
@@ -109,7 +118,7 @@ impl<'a> Chosen<'a> {
 
     pub(crate) fn holds(&self, image: &Image) -> bool {
         let created = created(image);
-        let is_dangling = image.tags.is_empty() && image.digests.is_empty();
+        let is_dangling = image.tags.is_empty() && image.digests.is_empty() && !image.indexed;
         let none = std::collections::BTreeMap::new();
         let labels = image.config.config.as_ref().map_or(&none, |config| &config.labels);
         self.dangling.is_none_or(|dangling| dangling == is_dangling)

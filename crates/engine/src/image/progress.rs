@@ -15,6 +15,7 @@ pub(super) fn report(board: &Arc<Board>) -> impl Fn(Progress) + Send + Sync + us
         let message = line(&progress);
         match progress.action {
             Action::Downloading(_) | Action::Extracting(_) | Action::Pushing(_) => board.tell_again(message),
+            Action::PushedInstead { .. } => board.tell(pushed(&progress.action)),
             Action::PushedManifest { .. } => {
                 board.tell(message);
                 board.tell(pushed(&progress.action));
@@ -45,6 +46,9 @@ fn pushed(action: &Action) -> Message {
         Action::PushedManifest { tag, digest, size } => {
             Some(serde_json::json!({ "Tag": tag, "Digest": digest, "Size": size }))
         }
+        Action::PushedInstead { index, manifest } => Some(serde_json::json!({
+            "manifestPushedInsteadOfIndex": true, "originalIndex": index, "selectedManifest": manifest
+        })),
         _ => None,
     };
     Message { progress_detail: Some(Detail::default()), aux, ..Message::default() }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::registry::AuthConfig;
-use fault::{Error, Result};
+use fault::Result;
 use oci::{Platform, Reference};
 use registry::client;
 
@@ -18,7 +18,7 @@ use crate::transport::Lines;
 pub struct Push {
     /// Without a tag all tags of the repository are meant.
     pub reference: Reference,
-    /// Only if the image runs on it.
+    /// Only what runs on it; else all, if all is here, or what the name means.
     pub platform: Option<Platform>,
     pub auth: AuthConfig,
 }
@@ -33,21 +33,14 @@ pub async fn push(engine: &Engine, wanted: Push) -> Result<Lines> {
     told(engine, |board| run(task, wanted, board)).await
 }
 
-/// An image has one platform here: it is the wanted one, or there is no such image.
+/// A platform that is not here is an error, and no line.
 fn check_platform(engine: &Engine, reference: &Reference, platform: &Platform) -> Result<()> {
-    let name = reference.familiar();
-    let found = super::find(engine, &name)?.config.platform();
-    match platform.rank(&found) {
-        Some(_) => Ok(()),
-        None => Err(Error::not_found(format!(
-            "image with reference {name} was found but its platform ({found}) does not match the specified platform ({platform})"
-        ))),
-    }
+    engine.store().resolve_exactly(&reference.familiar(), platform).map(drop)
 }
 
 async fn run(engine: Engine, wanted: Push, board: Arc<Board>) -> Result<()> {
-    let Push { reference, auth, .. } = wanted;
-    let request = client::Push { reference: reference.clone(), credentials: credentials(&auth) };
+    let Push { reference, platform, auth } = wanted;
+    let request = client::Push { reference: reference.clone(), platform, credentials: credentials(&auth) };
     client::push(&engine.registries(), engine.store(), &request, &report(&board)).await?;
     tell_of(&engine, "push", reference).await
 }

@@ -28,6 +28,8 @@ pub(super) fn inspect(store: &Store, image: &Image) -> Inspect {
         metadata: Metadata {
             last_tag_time: image.tagged.clone().unwrap_or_else(|| crate::record::NEVER.into()),
         },
+        manifests: None,
+        descriptor: None,
     }
 }
 
@@ -48,6 +50,8 @@ pub(super) fn summary(image: &Image, usage: Option<&ImageUsage>, containers: i64
         repo_tags: or_null(familiar(&image.tags)),
         shared_size: usage.map_or(-1, |usage| signed(usage.shared)),
         size: signed(image.size),
+        manifests: None,
+        descriptor: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use api::progress::{Detail, Message};
 use fault::{Error, Result};
+use oci::Platform;
 use store::Loaded;
 
 use super::tell;
@@ -9,10 +10,10 @@ use crate::Engine;
 use crate::transport::{Body, Lines, Parts, lines, sending};
 
 /// Loads all images of an archive. Errors come as a line of progress, as the client expects. `quiet` leaves out the
-/// layers.
-pub async fn load(engine: &Engine, body: Body, quiet: bool) -> Result<Lines> {
+/// layers; with platforms only these are loaded.
+pub async fn load(engine: &Engine, body: Body, quiet: bool, platforms: Vec<Platform>) -> Result<Lines> {
     Ok(lines(engine, body, move |engine, archive, tell_line| {
-        let loaded = engine.store().load(archive, &mut |layer| {
+        let loaded = engine.store().load(archive, &platforms, &mut |layer| {
             if !quiet {
                 tell_line(layer_line(&layer));
             }
@@ -54,10 +55,10 @@ fn loaded_lines(image: &Loaded) -> Vec<String> {
     lines
 }
 
-/// Saves images as one archive. Unknown names are an error before the first byte.
-pub async fn save(engine: &Engine, names: Vec<String>) -> Result<Parts> {
+/// Saves images as one archive, for all platforms that are here or for some. Unknown names are an error before the first byte.
+pub async fn save(engine: &Engine, names: Vec<String>, platforms: Vec<Platform>) -> Result<Parts> {
     if names.is_empty() {
         return Err(Error::invalid("no image to save is named"));
     }
-    sending(engine, move |engine, writer| engine.store().save(&names, writer)).await
+    sending(engine, move |engine, writer| engine.store().save(&names, &platforms, writer)).await
 }

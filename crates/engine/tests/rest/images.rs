@@ -22,7 +22,7 @@ impl House {
     }
 
     async fn saved(&self, name: &str) -> Vec<u8> {
-        let mut parts = image::save(&self.engine, vec![name.into()]).await.unwrap();
+        let mut parts = image::save(&self.engine, vec![name.into()], vec![]).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(part) = parts.next().await {
             bytes.extend_from_slice(&part.unwrap());
@@ -44,7 +44,7 @@ impl House {
 
     async fn lines_of_load(&self, tar: Vec<u8>, quiet: bool) -> Vec<Message> {
         let body = stream::iter([Ok(Bytes::from(tar))]).boxed();
-        image::load(&self.engine, body, quiet).await.unwrap().collect().await
+        image::load(&self.engine, body, quiet, vec![]).await.unwrap().collect().await
     }
 }
 
@@ -57,13 +57,13 @@ fn names_come_and_go_and_the_image_with_its_last() {
         assert_eq!(house.images(r#"{"reference":["mine*"]}"#).await, ["mine:2"]);
         let id = image::inspect(engine, "mine:2").await.unwrap().id;
         let user = house.create_shell("true").await;
-        let removed = image::remove(engine, "busybox", false, true).await.unwrap();
+        let removed = image::remove(engine, "busybox", false, true, vec![]).await.unwrap();
         assert_eq!(removed.len(), 1);
         assert_eq!(removed[0].untagged, "busybox:latest");
-        let refused = image::remove(engine, "mine:2", false, true).await.unwrap_err();
+        let refused = image::remove(engine, "mine:2", false, true, vec![]).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
         engine::container::remove(engine, &user, api::container::Remove::default()).await.unwrap();
-        let removed = image::remove(engine, "mine:2", false, true).await.unwrap();
+        let removed = image::remove(engine, "mine:2", false, true, vec![]).await.unwrap();
         assert_eq!((removed[0].untagged.as_str(), removed[1].deleted.as_str()), ("mine:2", id.as_str()));
         let error = image::inspect(engine, "mine:2").await.unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (Kind::NotFound, "No such image: mine:2"));
@@ -78,7 +78,7 @@ fn a_saved_image_loads_again() {
         let engine = &house.engine;
         let before = image::inspect(engine, "busybox").await.unwrap();
         let tar = house.saved("busybox").await;
-        image::remove(engine, "busybox", false, true).await.unwrap();
+        image::remove(engine, "busybox", false, true, vec![]).await.unwrap();
         assert_eq!(house.loaded(tar.clone()).await, ["Loaded image: busybox:latest\n"]);
         let after = image::inspect(engine, "busybox").await.unwrap();
         assert_eq!((after.id, after.root_fs.layers), (before.id, before.root_fs.layers));
@@ -87,7 +87,7 @@ fn a_saved_image_loads_again() {
         assert!(lines.iter().any(|line| line.status == "Loading layer"), "{lines:?}");
         let broken = house.loaded(tar[..tar.len() / 2].to_vec()).await;
         assert!(broken.last().unwrap().contains("EOF"), "{broken:?}");
-        let missing = image::save(engine, vec!["nope".into()]).await.map(|_| ()).unwrap_err();
+        let missing = image::save(engine, vec!["nope".into()], vec![]).await.map(|_| ()).unwrap_err();
         assert_eq!(missing.kind(), Kind::NotFound, "{missing}");
     });
 }
@@ -112,7 +112,7 @@ fn a_commit_has_the_changes_and_the_config() {
         assert!(shown.config.env.contains(&"A=1".to_owned()), "{:?}", shown.config.env);
         let again = house.create(r#"{"Image":"made"}"#).await;
         assert_eq!(house.run(&again).await, (0, "kept\n".into()));
-        let history = image::history(engine, "made").await.unwrap();
+        let history = image::history(engine, "made", None).await.unwrap();
         assert_eq!(history.len(), 2);
         assert_eq!(history[0].tags.as_deref(), Some(&["made:latest".to_owned()][..]));
         let told = house.past(r#"{"event":["commit"]}"#).await;

@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod images;
 mod looks;
+mod platforms;
 mod volumes;
 
 use house::House;

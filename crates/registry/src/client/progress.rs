@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use oci::Digest;
+use oci::{Descriptor, Digest};
 
 /// One step. The id is a layer's (short), or the tag, or empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,12 @@ pub enum Action {
         digest: Digest,
         size: u64,
     },
+    /// Not all that the index names is here, so only one of its images was pushed. dockerd tells it as `aux` alone:
+    /// `{"manifestPushedInsteadOfIndex":true,"originalIndex":…,"selectedManifest":…}`.
+    PushedInstead {
+        index: Box<Descriptor>,
+        manifest: Box<Descriptor>,
+    },
 }
 
 /// Bytes done, of all; zero when that is not known.
@@ -74,7 +80,8 @@ impl Action {
             | Self::UpToDate(_)
             | Self::Warning(_)
             | Self::PushRefersTo(_)
-            | Self::PushedManifest { .. } => None,
+            | Self::PushedManifest { .. }
+            | Self::PushedInstead { .. } => None,
             Self::Downloading(amount) | Self::Extracting(amount) | Self::Pushing(amount) => Some(*amount),
             _ => Some(Amount::default()),
         }
@@ -107,6 +114,7 @@ impl fmt::Display for Action {
             Self::Pushed => out.write_str("Pushed"),
             Self::LayerAlreadyExists => out.write_str("Layer already exists"),
             Self::MountedFrom(repository) => write!(out, "Mounted from {repository}"),
+            Self::PushedInstead { .. } => Ok(()),
             Self::PushedManifest { tag, digest, size } => write!(out, "{tag}: digest: {digest} size: {size}"),
         }
     }

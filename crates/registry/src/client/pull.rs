@@ -7,7 +7,7 @@
 
 use fault::{Error, Result};
 use oci::{Digest, Platform, Reference};
-use store::{ImageId, Store};
+use store::{Document, ImageId, Store};
 
 use crate::client::trouble::Trouble;
 use crate::client::{
@@ -127,15 +127,15 @@ impl Puller<'_> {
             && let Some((id, digest)) = self.unchanged(reference, &key).await?
         {
             self.tell_begin(&key);
-            return self.named(reference, before, id, digest).await;
+            return self.named(reference, before, id, digest, Vec::new()).await;
         }
         let manifest = self.repository.manifest_of(&key).await?;
         self.tell_begin(&key);
         let digest = manifest.descriptor.digest.clone();
         let chosen = self.choose(reference, manifest).await?;
-        let names = names(reference, &digest);
-        let id = self.image(reference, chosen, names).await?;
-        self.named(reference, before, id, digest).await
+        let indexes = chosen.indexes.clone();
+        let id = self.image(reference, chosen, names(reference, &digest)).await?;
+        self.named(reference, before, id, digest, indexes).await
     }
 
     /// The image is here if the registry still means the same digest by the name. Asking costs no bytes, and does not
@@ -159,9 +159,10 @@ impl Puller<'_> {
         before: Option<ImageId>,
         id: ImageId,
         digest: Digest,
+        indexes: Vec<Document>,
     ) -> Result<Pulled, Trouble> {
         let (store, image, names) = (self.store.clone(), id.clone(), names(reference, &digest));
-        blocking(move || store.name(&image, &names)).await?;
+        blocking(move || store.name_indexed(&store.lease(), &image, &names, &indexes)).await?;
         self.tell("", Action::Digest(digest.clone()));
         Ok(Pulled { reference: reference.clone(), newer: before.as_ref() != Some(&id), id, digest })
     }
@@ -188,8 +189,8 @@ fn names(reference: &Reference, digest: &Digest) -> Vec<Reference> {
 /// An image's manifest, and what it is for if an index said so.
 struct Chosen {
     manifest: Manifest,
-    /// It stood for itself: nobody has looked at platforms yet.
-    is_single: bool,
+    /// On the way to it, the uppermost first. Without any nobody has looked at platforms yet.
+    indexes: Vec<Document>,
 }
 
 /// ENOSPC of Linux.

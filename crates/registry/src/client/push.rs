@@ -1,10 +1,10 @@
 //! `push`: an image's layers, config and manifest to a registry.
 
 use fault::{Error, Result};
-use oci::{Descriptor, Reference};
+use oci::{Descriptor, Platform, Reference, media_type};
 use store::{ImageId, Store};
 
-use crate::client::{Access, Action, Credentials, Progress, Registries, Report};
+use crate::client::{Access, Action, Credentials, Progress, Registries, Report, blocking};
 
 mod image;
 mod layer;
@@ -14,6 +14,8 @@ mod layer;
 pub struct Push {
     /// With a tag; without one all tags of the repository that are here.
     pub reference: Reference,
+    /// Only what runs on it. Without one all platforms are pushed if all are here, else what the name means.
+    pub platform: Option<Platform>,
     pub credentials: Credentials,
 }
 
@@ -39,7 +41,7 @@ pub async fn push(
     let pusher = Pusher { repository: &repository, store, credentials: &push.credentials, report };
     let mut pushed = Vec::new();
     for (reference, id) in wanted(store, &push.reference)? {
-        pushed.push(pusher.image(&reference, &id).await?);
+        pushed.push(pusher.name(&reference, &id, push.platform.as_ref()).await?);
     }
     Ok(pushed)
 }
@@ -72,6 +74,27 @@ struct Pusher<'a> {
 }
 
 impl Pusher<'_> {
+    /// What one name stands for (moby, daemon/containerd/image_push.go, `getPushDescriptor`).
+    async fn name(&self, reference: &Reference, id: &ImageId, platform: Option<&Platform>) -> Result<Pushed> {
+        let (store, name, wanted) = (self.store.clone(), reference.familiar(), platform.cloned());
+        if let Some(platform) = wanted {
+            let chosen = blocking(move || store.resolve_exactly(&name, &platform)).await?;
+            return self.image(reference, &chosen).await;
+        }
+        let (store, name) = (self.store.clone(), reference.clone());
+        let variants = blocking(move || store.variants_of(&name)).await?;
+        if !media_type::is_index(&variants.target.media_type) {
+            return self.image(reference, id).await;
+        }
+        if variants.are_whole() {
+            return self.index(reference, id, &variants).await;
+        }
+        let pushed = self.image(reference, id).await?;
+        let (index, manifest) = (Box::new(variants.target), Box::new(pushed.manifest.clone()));
+        self.tell("", Action::PushedInstead { index, manifest });
+        Ok(pushed)
+    }
+
     fn tell(&self, id: &str, action: Action) {
         (self.report)(Progress { id: id.into(), action });
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod double;
 mod guards;
+mod platforms;
 mod pulls;
 mod pushes;
 pub(crate) mod scene;

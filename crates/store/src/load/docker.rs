@@ -2,12 +2,12 @@
 //! (moby, image/spec; skopeo, podman and bazel write it too).
 
 use fault::{Error, Result};
-use oci::Reference;
+use oci::{Platform, Reference};
 use serde::Deserialize;
 
 use super::members::Members;
-use super::{Planned, PlannedLayer};
-use crate::image::Manifest;
+use super::{Plan, Planned, PlannedLayer};
+use crate::image::{Manifest, parse_config};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -17,19 +17,34 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
-pub(super) fn plan(members: &Members) -> Result<Vec<Planned>> {
+/// This form of an archive has one platform for each image.
+pub(super) fn plan(members: &Members, platforms: &[Platform]) -> Result<Plan> {
     if !members.has("manifest.json") {
         return Err(Error::invalid("invalid image archive: manifest.json is missing"));
     }
     let items: Vec<Item> = members.json("manifest.json")?;
-    items.into_iter().map(plan_one).collect()
+    let mut images = items.into_iter().map(plan_one).collect::<Result<Vec<Planned>>>()?;
+    if !platforms.is_empty() {
+        let mut fitting = Vec::new();
+        for image in images {
+            let found = parse_config(&members.document(&image.config)?)?.platform();
+            if platforms.iter().any(|wanted| wanted.rank(&found) == Some(0)) {
+                fitting.push(image);
+            }
+        }
+        images = fitting;
+        if images.is_empty() {
+            return Err(super::lacking(platforms));
+        }
+    }
+    Ok(Plan { images, groups: Vec::new() })
 }
 
 fn plan_one(item: Item) -> Result<Planned> {
     let layers =
         item.layers.unwrap_or_default().into_iter().map(|member| PlannedLayer { member, blob: None });
     let names = item.repo_tags.unwrap_or_default().iter().map(|tag| parse_tag(tag)).collect::<Result<_>>()?;
-    Ok(Planned { config: item.config, layers: layers.collect(), manifest: Manifest::New, names })
+    Ok(Planned { config: item.config, layers: layers.collect(), manifest: Manifest::New, names, group: None })
 }
 
 fn parse_tag(text: &str) -> Result<Reference> {

@@ -6,13 +6,13 @@ use store::{Loaded, Store};
 use crate::make::{config, docker_archive, gzip, import, members, name, oci_layout, root, store, tar, zstd};
 
 fn load(store: &Store, archive: &[u8]) -> fault::Result<Vec<Loaded>> {
-    store.load(archive, &mut |_| ())
+    store.load(archive, &[], &mut |_| ())
 }
 
 fn save(store: &Store, names: &[&str]) -> fault::Result<Vec<u8>> {
     let mut archive = Vec::new();
     let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
-    store.save(&names, &mut archive).map(|()| archive)
+    store.save(&names, &[], &mut archive).map(|()| archive)
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_docker_archive_loads_plain_and_compressed() {
     for packed in [archive.clone(), gzip(&archive), zstd(&archive)] {
         let (_folder, store) = store();
         let mut reported = 0;
-        let loaded = store.load(packed.as_slice(), &mut |_| reported += 1).unwrap();
+        let loaded = store.load(packed.as_slice(), &[], &mut |_| reported += 1).unwrap();
         assert_eq!(reported, 2);
         assert_eq!(loaded[0].reference, Some(name("app:1")));
         let image = store.image(&loaded[0].id).unwrap();

@@ -17,7 +17,7 @@ const SCENES: &[Scene] = &[
     ("import", |store| drop(import(store, &tar(&[("a", b"1")]), "new"))),
     ("load", |store| {
         let archive = docker_archive("new:1", &[&root(), &tar(&[("b", b"2")]), &tar(&[("c", b"3")])]);
-        store.load(archive.as_slice(), &mut |_| ()).unwrap();
+        store.load(archive.as_slice(), &[], &mut |_| ()).unwrap();
     }),
     ("commit", |store| {
         let base = store.resolve("base").unwrap();

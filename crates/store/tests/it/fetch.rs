@@ -55,7 +55,14 @@ pub(crate) fn fetched(tars: &[&[u8]], layers: Vec<Layer>, reference: &str) -> Fe
     let manifest = serde_json::to_vec(&manifest).unwrap();
     let tag = name(reference).with_default_tag();
     let names = vec![tag.clone(), tag.with_digest(Digest::sha256(&manifest))];
-    Fetched { manifest_type: media_type::OCI_MANIFEST.into(), manifest, config, layers, names }
+    Fetched {
+        manifest_type: media_type::OCI_MANIFEST.into(),
+        manifest,
+        config,
+        layers,
+        names,
+        indexes: Vec::new(),
+    }
 }
 
 #[test]

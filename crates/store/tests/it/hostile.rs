@@ -16,7 +16,7 @@ fn assert_nothing_left(folder: &Path) {
 /// Loads, expects the words, and that nothing stays.
 fn check(archive: &[u8], words: &str) {
     let (folder, store) = store();
-    let error = store.load(archive, &mut |_| ()).unwrap_err();
+    let error = store.load(archive, &[], &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains(words), "{error} lacks {words}");
     assert!(matches!(error.kind(), Kind::Invalid | Kind::Unsupported), "{error:?}");
     assert!(store.images().unwrap().is_empty());
@@ -41,7 +41,7 @@ fn truncated_archives_are_refused_at_any_length() {
     // Beyond the last member lie only the zero blocks that end the archive.
     for length in (512..whole.len() - 1024).step_by(700) {
         let (folder, store) = store();
-        let error = store.load(&whole[..length], &mut |_| ()).unwrap_err();
+        let error = store.load(&whole[..length], &[], &mut |_| ()).unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid, "{length}: {error}");
         assert_nothing_left(folder.path());
     }
@@ -54,7 +54,7 @@ fn what_broke_off_is_told_in_dockers_words() {
     let whole = docker_archive("app:1", &[&root()]);
     for length in [100, 512 + 20, 2048 + 100] {
         let (folder, store) = store();
-        let loaded = store.load(&whole[..length], &mut |_| ()).unwrap_err();
+        let loaded = store.load(&whole[..length], &[], &mut |_| ()).unwrap_err();
         let imported = store.import(&whole[..length], &Import::default()).unwrap_err();
         assert_eq!([loaded, imported].map(|error| error.to_string()), ["unexpected EOF"; 2], "{length}");
         assert_nothing_left(folder.path());

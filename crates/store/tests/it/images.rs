@@ -260,8 +260,9 @@ fn too_many_layers_are_refused() {
     let (_folder, store) = store();
     let layers: Vec<Vec<u8>> = (0..126).map(|number| tar(&[("a", format!("{number}").as_bytes())])).collect();
     let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
-    let load =
-        |layers: &[&[u8]]| store.load(crate::make::docker_archive("a:1", layers).as_slice(), &mut |_| ());
+    let load = |layers: &[&[u8]]| {
+        store.load(crate::make::docker_archive("a:1", layers).as_slice(), &[], &mut |_| ())
+    };
     assert_eq!(load(&layers).unwrap_err().to_string(), "max depth exceeded");
     let id = load(&layers[1..]).unwrap()[0].id.clone();
     store.snapshot_create("one", Some(&id)).unwrap().mount(store::MountOptions::default()).unwrap();

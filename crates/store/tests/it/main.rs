@@ -10,5 +10,6 @@ mod fetch;
 mod full;
 mod hostile;
 mod images;
+mod indexes;
 mod make;
 mod snapshots;

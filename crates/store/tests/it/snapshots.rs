@@ -63,7 +63,7 @@ fn layered(store: &Store) -> ImageId {
     let middle = tar(&[(".wh.gone", b""), ("a/", b""), ("a/.wh.one", b""), ("a/three", b"3")]);
     let upper = tar(&[("b/", b""), ("b/.wh..wh..opq", b""), ("b/new", b"new")]);
     let archive = docker_archive("layered:1", &[&lower, &middle, &upper]);
-    store.load(archive.as_slice(), &mut |_| ()).unwrap()[0].id.clone()
+    store.load(archive.as_slice(), &[], &mut |_| ()).unwrap()[0].id.clone()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use api::container::{Create, Created};
 use engine::container;
 use fault::{Error, Result};
 use hyper::StatusCode;
+use oci::Platform;
 use serde_json::Value;
 
 use super::super::answer::Answer;
@@ -15,8 +16,8 @@ pub(crate) async fn create(mut request: Request) -> Result<Answer> {
     let wanted = check(body)?;
     let (wanted, warnings) = settle(wanted, request.version)?;
     let name = request.query.given("name").map(str::to_owned);
-    refuse_foreign_platform(request.query.text("platform"))?;
-    let mut created: Created = container::create(&request.door.engine, name, wanted).await?;
+    let platform = request.query.given("platform").map(Platform::parse).transpose()?;
+    let mut created: Created = container::create_for(&request.door.engine, name, platform, wanted).await?;
     created.warnings.extend(warnings);
     Ok(request.answer(StatusCode::CREATED, &created))
 }
@@ -94,22 +95,6 @@ fn move_mac_address(wanted: &mut Create) -> Result<Option<String>> {
     ))
 }
 
-/// `os[/arch[/variant]]`. Images of other platforms cannot be run, so asking for one is an error and no hint.
-fn refuse_foreign_platform(platform: &str) -> Result<()> {
-    let mut parts = platform.split('/');
-    let os = parts.next().unwrap_or_default();
-    let architecture = parts.next().unwrap_or(std::env::consts::ARCH);
-    let native = match architecture {
-        "amd64" | "x86_64" | "x86-64" => "x86_64",
-        "arm64" | "aarch64" => "aarch64",
-        other => other,
-    };
-    if (os.is_empty() || os == "linux") && native == std::env::consts::ARCH {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!("containers for the platform {platform}")))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -151,14 +136,5 @@ mod tests {
             "NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "02:00:00:00:00:02"}}}
         });
         assert!(settled(other).is_err());
-    }
-
-    #[test]
-    fn other_platforms_are_refused() {
-        assert!(refuse_foreign_platform("").is_ok() && refuse_foreign_platform("linux").is_ok());
-        assert!(
-            refuse_foreign_platform("windows/amd64").is_err()
-                && refuse_foreign_platform("linux/s390x").is_err()
-        );
     }
 }

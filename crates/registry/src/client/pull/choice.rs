@@ -2,6 +2,7 @@
 
 use fault::Error;
 use oci::{Descriptor, Index, Platform, Reference, media_type};
+use store::Document;
 
 use super::{Chosen, Puller};
 use crate::client::manifest::{Told, is_schema_1};
@@ -12,11 +13,13 @@ impl Puller<'_> {
     /// Follows indexes to a manifest.
     pub(super) async fn choose(&self, reference: &Reference, top: Manifest) -> Result<Chosen, Trouble> {
         let mut open = vec![(top, 0)];
+        let mut way: Vec<Document> = Vec::new();
         // The best comes last, and what lies below it behind it: a walk in depth.
         while let Some((manifest, depth)) = open.pop() {
+            way.truncate(depth);
             let media_type = manifest.descriptor.media_type.as_str();
             if media_type::is_manifest(media_type) {
-                return Ok(Chosen { manifest, is_single: depth == 0 });
+                return Ok(Chosen { manifest, indexes: way });
             }
             if is_schema_1(media_type) {
                 return Err(schema_1(reference).into());
@@ -31,6 +34,7 @@ impl Puller<'_> {
                 continue;
             }
             let index: Index = manifest.read()?;
+            way.push(Document { descriptor: manifest.descriptor, bytes: manifest.bytes });
             let mut fitting = fitting(index.manifests, &self.wanted());
             fitting.truncate(CANDIDATES_MAX);
             for entry in fitting.into_iter().rev() {
@@ -94,7 +98,7 @@ pub(crate) fn schema_1(reference: &Reference) -> Error {
 }
 
 /// An index in an index is common, more is a loop.
-const DEPTH_MAX: u32 = 3;
+const DEPTH_MAX: usize = 3;
 /// An index names a few variants of a platform; the rest of a longer list is nobody's image.
 const CANDIDATES_MAX: usize = 8;
 

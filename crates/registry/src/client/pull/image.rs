@@ -36,7 +36,7 @@ impl Puller<'_> {
         let parsed: oci::Image = serde_json::from_slice(&config)
             .map_err(|error| Error::invalid(format!("error pulling image configuration: {error}")))?;
         check_config(&manifest, &parsed)?;
-        if chosen.is_single {
+        if chosen.indexes.is_empty() {
             self.warn_of_platform(reference, &parsed);
         }
         let lease = Arc::new(self.store.lease());
@@ -47,6 +47,7 @@ impl Puller<'_> {
             config: config.into(),
             layers,
             names,
+            indexes: chosen.indexes,
         };
         let store = self.store.clone();
         Ok(blocking(move || store.image_add(&lease, image)).await?)

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use fault::{Error, Result};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use oci::Reference;
-use store::{Image, ImageId};
+use oci::{Descriptor, Reference};
+use store::{Image, ImageId, Lease, Variants};
 
 use super::{Pushed, Pusher};
 use crate::client::trouble::Trouble;
@@ -19,6 +19,44 @@ use crate::client::{Action, Key, blocking};
 impl Pusher<'_> {
     pub(super) async fn image(&self, reference: &Reference, id: &ImageId) -> Result<Pushed> {
         let Some(tag) = reference.tag() else { return Err(Error::invalid("cannot push a digest reference")) };
+        let (image, lease) = self.content(reference, id).await?;
+        self.put(&Key::Tag(tag.into()), &image.manifest).await?;
+        self.tell_manifest(tag, &image.manifest);
+        let name = reference.with_digest(image.manifest.digest.clone());
+        let (store, image_id) = (self.store.clone(), id.clone());
+        blocking(move || store.name(&image_id, &[name])).await?;
+        drop(lease);
+        Ok(Pushed { reference: reference.clone(), id: id.clone(), manifest: image.manifest })
+    }
+
+    /// All platforms: the manifests by their digests, what lies above them after them, the uppermost under the tag.
+    pub(super) async fn index(
+        &self,
+        reference: &Reference,
+        id: &ImageId,
+        variants: &Variants,
+    ) -> Result<Pushed> {
+        let Some(tag) = reference.tag() else { return Err(Error::invalid("cannot push a digest reference")) };
+        let mut leases = Vec::new();
+        for variant in &variants.all {
+            let Some(image) = &variant.image else { continue };
+            leases.push(self.content(reference, image).await?.1);
+            self.put(&Key::Digest(variant.manifest.digest.clone()), &variant.manifest).await?;
+        }
+        for nested in variants.nested.iter().rev() {
+            self.put(&Key::Digest(nested.digest.clone()), nested).await?;
+        }
+        self.put(&Key::Tag(tag.into()), &variants.target).await?;
+        self.tell_manifest(tag, &variants.target);
+        let names = [reference.with_digest(variants.target.digest.clone()), reference.clone()];
+        let (store, image) = (self.store.clone(), id.clone());
+        blocking(move || store.name(&image, &names)).await?;
+        drop(leases);
+        Ok(Pushed { reference: reference.clone(), id: id.clone(), manifest: variants.target.clone() })
+    }
+
+    /// Layers and config; the lease holds them as long as the manifest is not there.
+    async fn content(&self, reference: &Reference, id: &ImageId) -> Result<(Image, Arc<Lease>)> {
         for layer in self.described(id).await?.layers.iter().rev() {
             self.tell(layer.diff_id.short(), Action::Preparing);
         }
@@ -30,18 +68,21 @@ impl Pusher<'_> {
         let image = self.described(id).await?;
         self.layers(reference, &image).await?;
         if !has_config {
-            let config = Source::Bytes(Bytes::from(image.config_bytes));
+            let config = Source::Bytes(Bytes::from(image.config_bytes.clone()));
             upload(&self.repository.speaker, &id.0, &config, &[]).await.map_err(Error::from)?;
         }
-        let (store, digest) = (self.store.clone(), image.manifest.digest.clone());
-        let manifest = blocking(move || store.blob_read(&digest)).await?;
-        self.repository.manifest_put(&Key::Tag(tag.into()), &image.manifest.media_type, &manifest).await?;
-        let (digest, size) = (image.manifest.digest.clone(), image.manifest.size);
-        self.tell("", Action::PushedManifest { tag: tag.into(), digest: digest.clone(), size });
-        let (store, image_id, name) = (self.store.clone(), id.clone(), reference.with_digest(digest));
-        blocking(move || store.name(&image_id, &[name])).await?;
-        drop(lease);
-        Ok(Pushed { reference: reference.clone(), id: id.clone(), manifest: image.manifest })
+        Ok((image, lease))
+    }
+
+    async fn put(&self, key: &Key, manifest: &Descriptor) -> Result<()> {
+        let (store, digest) = (self.store.clone(), manifest.digest.clone());
+        let bytes = blocking(move || store.blob_read(&digest)).await?;
+        self.repository.manifest_put(key, &manifest.media_type, &bytes).await.map(drop)
+    }
+
+    fn tell_manifest(&self, tag: &str, manifest: &Descriptor) {
+        let (digest, size) = (manifest.digest.clone(), manifest.size);
+        self.tell("", Action::PushedManifest { tag: tag.into(), digest, size });
     }
 
     async fn described(&self, id: &ImageId) -> Result<Image> {

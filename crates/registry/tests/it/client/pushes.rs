@@ -9,7 +9,7 @@ fn an_image_arrives_whole_and_comes_back_the_same() {
     let scene = Scene::honest();
     let (store, name, told) = (scene.store("mine"), scene.name("team/app:1"), Told::default());
     let id = import(&store, &name, 400_000);
-    let wanted = Push { reference: name.clone(), credentials: Credentials::Anonymous };
+    let wanted = Push { reference: name.clone(), platform: None, credentials: Credentials::Anonymous };
     let pushed = run(push(&registries(), &store, &wanted, &|step| told.take(&step))).unwrap();
     let manifest = &pushed[0].manifest;
     let lines = told.lines();

@@ -94,7 +94,7 @@ pub(crate) async fn push_with(
     store: &Store,
     name: &Reference,
 ) -> Result<Vec<Pushed>> {
-    let wanted = Push { reference: name.clone(), credentials: Credentials::Anonymous };
+    let wanted = Push { reference: name.clone(), platform: None, credentials: Credentials::Anonymous };
     push(registries, store, &wanted, &|_| ()).await
 }
 

@@ -180,7 +180,7 @@ pub(crate) async fn push_with(
     credentials: Credentials,
 ) -> (fault::Result<Vec<Pushed>>, Vec<String>) {
     let told = Told::default();
-    let wanted = Push { reference: reference.clone(), credentials };
+    let wanted = Push { reference: reference.clone(), platform: None, credentials };
     let pushed = push(registries, store, &wanted, &|progress| told.tell(&progress)).await;
     (pushed, told.lines())
 }

@@ -352,7 +352,11 @@ async fn the_futures_may_be_spawned() {
     let wanted = wanted(&name("localhost:1/x"));
     let pull = registry::client::pull(&registries, &store, &wanted, &|_| ());
     is_send(&pull);
-    let wanted = registry::client::Push { reference: name("localhost:1/x"), credentials: Default::default() };
+    let wanted = registry::client::Push {
+        reference: name("localhost:1/x"),
+        platform: None,
+        credentials: Default::default(),
+    };
     let push = registry::client::push(&registries, &store, &wanted, &|_| ());
     is_send(&push);
     let reference = name("localhost:1/x");
