@@ -162,6 +162,26 @@ fn exec_start_may_be_sent_with_its_input_and_its_end_at_once() {
 }
 
 #[test]
+fn a_client_that_reads_the_head_through_a_buffer_loses_nothing() {
+    let host = Host::new();
+    let wire = Wire::on(&host);
+    wire.create("box", &["sleep", "1000"]);
+    wire.start("box");
+    for headers in ["", UPGRADE] {
+        let exec = wire.exec("box", &["sh", "-c", "echo out; echo err >&2"]);
+        let headers = format!("{headers}Content-Type: application/json\r\nContent-Length: 2\r\n");
+        let mut stream = wire.open("POST", &format!("/exec/{exec}/start"), &headers, b"{}");
+        // A client slower than the process, whose output lies ready by now.
+        while wire.get(&format!("/exec/{exec}/json"))["ExitCode"].is_null() {}
+        let mut buffer = [0; 8192];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(buffer[..count].ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&buffer[..count]));
+        let output = rest_bytes(&mut stream);
+        assert_eq!((unframed(&output, 1).as_str(), unframed(&output, 2).as_str()), ("out\n", "err\n"));
+    }
+}
+
+#[test]
 fn input_that_nobody_reads_does_not_cost_the_output() {
     let host = Host::new();
     let wire = Wire::on(&host);

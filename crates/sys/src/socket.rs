@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use fault::{Call, Result};
@@ -117,6 +117,19 @@ pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
     rustix::fs::fcntl_setfl(fd, wanted).call(|| "fcntl F_SETFL")
 }
 
+/// How much of what was sent still waits (SIOCOUTQ): on a unix socket to be read by the peer, and counted with the
+/// kernel's own cost; on TCP (tcp(7)) to be acknowledged. 0 once nothing does.
+pub fn unread(socket: impl AsFd) -> io::Result<u32> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the ioctl writes one int, which lives during the call; the descriptor is open while it is borrowed.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // While the kernel tells a writer of a read it keeps one byte booked for itself.
+    Ok(u32::try_from(count).unwrap_or(0).saturating_sub(1))
+}
+
 /// Sends bytes that more follow at once: the kernel may hold them back to fill a packet (MSG_MORE, send(2)). Returns how
 /// many went.
 pub fn send_with_more(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
@@ -196,7 +209,7 @@ impl Place {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory: OwnedFd =
             rustix::fs::open(parent, flags, Mode::empty()).call(|| format!("open {}", parent.display()))?;
-        let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
+        let number = directory.as_raw_fd();
         let path = Path::new("/proc/self/fd").join(number.to_string()).join(name);
         Ok(Self { path, _directory: Some(directory.into()) })
     }
@@ -232,6 +245,17 @@ mod tests {
             0,
             "the pipe's writer is gone"
         );
+    }
+
+    #[test]
+    fn bytes_are_unread_until_the_peer_took_the_last_of_them() {
+        let (a, b) = pair(Kind::Stream).unwrap();
+        assert_eq!(unread(&a).unwrap(), 0);
+        assert_eq!(send_with_fds(&a, b"ab", &[]).unwrap(), 2);
+        recv_with_fds(&b, &mut [0; 1], &mut Vec::new()).unwrap();
+        assert!(unread(&a).unwrap() > 0);
+        recv_with_fds(&b, &mut [0; 1], &mut Vec::new()).unwrap();
+        assert_eq!(unread(&a).unwrap(), 0);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! client --request--> hyper --handler--> Takeover      hyper is dropped, its socket and unread bytes are kept
-//! client <----- 101 UPGRADED | 200 OK ----- us          the first bytes that we write ourselves
+//! client <----- 101 UPGRADED | 200 OK ----- us          the first bytes that we write ourselves; once they are read:
 //! client <==== bytes as the monitor framed them ====> process
 //! ```
 //!
 //! Both forms go the same way (docs/decisions/0002-hijack.md). Guarantees: bytes that the client sent right behind its
 //! request reach the process; the end of the client's input is the end of the process's input and does not stop its
-//! output; the end of the output ends the connection; a client that is gone ends it too. Memory: two small buffers.
+//! output; the end of the output ends the connection; a client that is gone ends it too; what a client reads with the
+//! head is the head alone, because some read it through a buffer and the rest past it. Memory: two small buffers.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -54,12 +55,15 @@ impl Takeover {
     /// Carries bytes until the output ends or the client is gone. `early` is what was read behind the request.
     pub(crate) async fn run(self, mut client: Socket, early: Bytes) -> io::Result<()> {
         client.write_all(self.head().as_bytes()).await?;
-        client.write_all(&self.preface).await?;
-        let Some(process) = self.process else { return client.shutdown().await };
-        let hangup = Hangup::of(&client)?;
+        let peer = Peer::of(&client)?;
+        let Some(process) = self.process else {
+            peer.take_head().await;
+            client.write_all(&self.preface).await?;
+            return client.shutdown().await;
+        };
         tokio::select! {
-            done = carry(client, process, early) => done,
-            gone = hangup.wait() => gone,
+            done = carry(client, process, early, &peer) => done,
+            gone = peer.hang_up() => gone,
         }
     }
 
@@ -77,11 +81,12 @@ impl Takeover {
 }
 
 /// Ends with the output. The input may end long before.
-async fn carry(client: Socket, process: UnixStream, early: Bytes) -> io::Result<()> {
+async fn carry(client: Socket, process: UnixStream, early: Bytes, peer: &Peer) -> io::Result<()> {
     let (from_client, mut to_client) = tokio::io::split(client);
     let (from_process, to_process) = process.into_split();
     let mut input = pin!(feed(from_client, to_process, early));
     let mut output = pin!(async {
+        peer.take_head().await;
         copy(from_process, &mut to_client).await?;
         to_client.shutdown().await
     });
@@ -117,26 +122,59 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Enough for a few frames; an attached container costs two of them.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Both halves of a connection closed by the peer, which reading alone cannot tell from a half-close. Watched through a
-/// second descriptor, because the readiness of the first belongs to the copying.
-struct Hangup(UnixStream);
+/// What the client does with its end, seen through a second descriptor, because the readiness of the first belongs to
+/// the copying.
+struct Peer {
+    socket: UnixStream,
+    /// Beyond what its kernel acknowledges, this peer tells nobody what its program has read.
+    remote: bool,
+}
 
-impl Hangup {
+impl Peer {
     fn of(socket: &Socket) -> io::Result<Self> {
         let second = std::os::unix::net::UnixStream::from(socket.as_fd().try_clone_to_owned()?);
-        UnixStream::from_std(second).map(Self)
+        let remote = matches!(socket, Socket::Tcp(_));
+        Ok(Self { socket: UnixStream::from_std(second)?, remote })
     }
 
-    async fn wait(&self) -> io::Result<()> {
-        while !self.0.ready(Interest::WRITABLE).await?.is_write_closed() {
-            // Forget that there is room to write, so that only news wakes us.
-            drop(
-                self.0.try_io(Interest::WRITABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())),
-            );
+    /// Resolves when both halves of the connection are closed, which reading alone cannot tell from a half-close.
+    async fn hang_up(&self) -> io::Result<()> {
+        while !self.socket.ready(Interest::WRITABLE).await?.is_write_closed() {
+            self.forget_room();
         }
         Ok(())
     }
+
+    /// Resolves when the client has read what was sent so far, or seems not to want it.
+    async fn take_head(&self) {
+        let read = async {
+            while sys::socket::unread(&self.socket).is_ok_and(|count| count > 0) {
+                // Each read makes room. The other who waits for news here may have swallowed it.
+                drop(tokio::time::timeout(SECOND_LOOK, self.socket.ready(Interest::WRITABLE)).await);
+                self.forget_room();
+            }
+        };
+        drop(tokio::time::timeout(HEAD_PATIENCE, read).await);
+        if self.remote {
+            tokio::time::sleep(REMOTE_PAUSE).await;
+        }
+    }
+
+    /// So that only news wakes us.
+    fn forget_room(&self) {
+        let none = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+        drop(self.socket.try_io(Interest::WRITABLE, none));
+    }
 }
+
+/// A client that does not read its answer for so long may be one that wants to write all of its input first.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The timer's finest step.
+const SECOND_LOOK: Duration = Duration::from_millis(1);
+
+/// A program needs less to be woken and to read a head.
+const REMOTE_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +194,13 @@ mod tests {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(takeover.run(Socket::Unix(ours), Bytes::from_static(early)));
         (client, process, tasks)
+    }
+
+    /// What one read of a buffered reader takes.
+    async fn read_once(stream: &mut UnixStream) -> String {
+        let mut buffer = vec![0; 8192];
+        let count = stream.read(&mut buffer).await.unwrap();
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 
     async fn read_all(stream: &mut UnixStream) -> String {
@@ -178,6 +223,33 @@ mod tests {
         ));
         assert!(text.ends_with("\r\n\r\noutput after the end of input"));
         tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_read_with_the_head_is_the_head_alone() {
+        for upgrade in [true, false] {
+            let (mut client, mut process, mut tasks) = take_over(upgrade, b"");
+            process.write_all(b"already there").await.unwrap();
+            drop(process);
+            // A slow client: meanwhile all that can be sent is sent.
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            assert!(read_once(&mut client).await.ends_with("\r\n\r\n"));
+            assert_eq!(read_all(&mut client).await, "already there");
+            tasks.join_next().await.unwrap().unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_complaint_waits_for_the_head_too() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        let preface = Bytes::from_static(b"no such program");
+        let takeover = Takeover { upgrade: true, media: Media::Raw, preface, process: None };
+        let running = tokio::spawn(takeover.run(Socket::Unix(ours), Bytes::new()));
+        assert!(read_once(&mut client).await.ends_with("\r\n\r\n"));
+        assert_eq!(read_all(&mut client).await, "no such program");
+        running.await.unwrap().unwrap();
     }
 
     #[tokio::test]
