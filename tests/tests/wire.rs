@@ -20,7 +20,11 @@ struct Wire<'h> {
 
 impl<'h> Wire<'h> {
     fn on(host: &'h Host) -> Self {
-        let wire = Self { _daemon: host.start(), host };
+        Self::with(host, &[])
+    }
+
+    fn with(host: &'h Host, flags: &[&str]) -> Self {
+        let wire = Self { _daemon: host.start_with(flags, &[]), host };
         let busybox = image::busybox_root().expect("busybox-static is installed");
         let (status, _) =
             wire.send("POST", "/images/create?fromSrc=-&repo=busybox", &busybox, "application/x-tar");
@@ -179,6 +183,47 @@ fn a_client_that_reads_the_head_through_a_buffer_loses_nothing() {
         let output = rest_bytes(&mut stream);
         assert_eq!((unframed(&output, 1).as_str(), unframed(&output, 2).as_str()), ("out\n", "err\n"));
     }
+}
+
+#[test]
+fn containers_get_the_daemon_s_defaults() {
+    let host = Host::new();
+    let settings = json!({
+        "default-shm-size": "8M", "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 77, "Soft": 66}},
+        "init": true, "no-new-privileges": true, "log-opts": {"max-size": "1m", "max-file": "2"},
+        "bip": "10.99.0.7/24", "dns-search": ["lan"], "exec-opts": ["native.cgroupdriver=systemd"]
+    });
+    let file = host.folder().join("daemon.json");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let wire = Wire::with(&host, &["--config-file", file.to_str().unwrap()]);
+    let script = "ulimit -Sn; ulimit -Hn; cat /proc/1/comm; grep NoNewPrivs /proc/self/status; \
+                  df -k /dev/shm | tail -1; tail -1 /etc/resolv.conf; ip route; cat";
+    let body = json!({"Image": "busybox", "Cmd": ["sh", "-c", script], "OpenStdin": true});
+    let (status, answer) = wire.post("/containers/create?name=box", &body);
+    assert_eq!(status, 201, "{answer}");
+    let mut stream = wire.open("POST", "/containers/box/attach?stream=1&stdout=1", UPGRADE, b"");
+    head(&mut stream);
+    wire.start("box");
+    let exec = wire.exec("box", &["sh", "-c", "ulimit -n; grep NoNewPrivs /proc/self/status"]);
+    let headers = "Content-Type: application/json\r\nContent-Length: 2\r\n";
+    let mut inside = wire.open("POST", &format!("/exec/{exec}/start"), headers, b"{}");
+    head(&mut inside);
+    assert_eq!(unframed(&rest_bytes(&mut inside), 1), "66\nNoNewPrivs:\t1\n");
+    wire.post("/containers/box/kill", &Value::Null);
+    let output = unframed(&rest_bytes(&mut stream), 1);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[..4], ["66", "77", "docker-init", "NoNewPrivs:\t1"], "{output}");
+    assert!(lines[4].contains(" 8192 ") && lines[5] == "search lan", "{output}");
+    assert!(lines[6].starts_with("default via 10.99.0.7 "), "{output}");
+    let seen = wire.get("/containers/box/json");
+    assert_eq!(seen["HostConfig"]["LogConfig"]["Config"], json!({"max-file": "2", "max-size": "1m"}));
+    assert_eq!(
+        (&seen["HostConfig"]["ShmSize"], &seen["HostConfig"]["Init"]),
+        (&json!(8 << 20), &Value::Null)
+    );
+    let info = wire.get("/info");
+    assert_eq!(info["CgroupDriver"], "cgroupfs");
+    assert!(info["Warnings"].to_string().contains("native.cgroupdriver=systemd"), "{info}");
 }
 
 #[test]

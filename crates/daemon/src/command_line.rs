@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 
-use fault::{Error, Result};
+use fault::{Doing, Error, Result};
 use lexopt::Arg;
 
 use crate::config_file;
@@ -54,6 +54,7 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
     }
     settings.registries_by_flags = settings.registries.clone();
     config_file::read(&mut settings, &given)?;
+    settings.defaults.check().doing(|| "failed to set log opts")?;
     Ok(match (validate, teardown) {
         (true, _) => Wish::Print("configuration OK".to_owned()),
         (false, true) => Wish::Teardown(Box::new(settings)),
@@ -219,11 +220,13 @@ mod tests {
             complaint(Persona::Kogged, "-H"),
             "flag needs an argument: 'H' in -H\nSee 'kogged --help'."
         );
-        assert_eq!(complaint(Persona::Dockerd, "--tlsverify"), "not supported: --tlsverify=true");
         assert_eq!(
             complaint(Persona::Dockerd, "--userns-remap=default"),
-            "not supported: --userns-remap=default"
+            "not supported: --userns-remap=default\n\
+             hint: without it the daemon starts, but root in a container is root of the host"
         );
+        assert!(complaint(Persona::Dockerd, "--tlsverify").starts_with("not supported: --tlsverify=true\n"));
+        assert!(complaint(Persona::Kogged, "--log-opt max-size=x").starts_with("failed to set log opts: "));
         assert!(complaint(Persona::Kogged, "run").starts_with("\"kogged\" accepts no argument(s)."));
         assert!(complaint(Persona::Kogged, "-l loud").contains("invalid logging level: loud"));
     }

@@ -109,23 +109,59 @@ fn refuse_twice(given: &[&'static Setting], pairs: &[(&'static Setting, &Value)]
     )))
 }
 
-/// A list sets its elements one after the other; an object (options by name) must be empty unless it is ignored.
 fn apply_value(settings: &mut Settings, setting: &'static Setting, value: &Value) -> Result<()> {
     match (&setting.meaning, value) {
         (Meaning::Ignored | Meaning::Deprecated(_), _) => options::apply(settings, setting, setting.key, ""),
         (Meaning::Document(set), value) => set(settings, value),
-        (_, value) => apply_plain(settings, setting, value),
+        (_, value) => flag_values(setting.key, value)?
+            .iter()
+            .try_for_each(|text| options::apply(settings, setting, setting.key, text)),
     }
 }
 
-fn apply_plain(settings: &mut Settings, setting: &'static Setting, value: &Value) -> Result<()> {
+/// What the flag would be given, once for each element. Pure.
+fn flag_values(key: &str, value: &Value) -> Result<Vec<String>> {
+    Ok(match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => {
+            let items: Result<Vec<_>> = items.iter().map(|item| flag_values(key, item)).collect();
+            items?.concat()
+        }
+        Value::Object(map) if key == "default-address-pools" => vec![pairs(key, map)?.join(",")],
+        Value::Object(map) if matches!(key, "runtimes" | "default-network-opts") => {
+            map.keys().cloned().collect()
+        }
+        Value::Object(map) if key == "default-ulimits" => {
+            map.iter().map(|(name, limit)| ulimit(name, limit)).collect::<Result<_>>()?
+        }
+        Value::Object(map) => pairs(key, map)?,
+        plain => vec![text(plain)],
+    })
+}
+
+/// `name=value` of each member.
+fn pairs(key: &str, map: &Map<String, Value>) -> Result<Vec<String>> {
+    let pair = |(name, value): (&String, &Value)| match value {
+        Value::Object(_) | Value::Array(_) => {
+            Err(Error::invalid(format!("{key}: the value of {name} is not a text")))
+        }
+        plain => Ok(format!("{name}={}", text(plain))),
+    };
+    map.iter().map(pair).collect()
+}
+
+fn text(plain: &Value) -> String {
+    plain.as_str().map_or_else(|| plain.to_string(), str::to_owned)
+}
+
+/// `{"Name": "nofile", "Hard": 2, "Soft": 1}`, or what the flag takes behind its name.
+fn ulimit(name: &str, value: &Value) -> Result<String> {
     match value {
-        Value::Null => Ok(()),
-        Value::Array(items) => items.iter().try_for_each(|item| apply_value(settings, setting, item)),
-        Value::Object(map) if map.is_empty() => Ok(()),
-        Value::Object(_) => Err(Error::unsupported(setting.key)),
-        Value::String(text) => options::apply(settings, setting, setting.key, text),
-        plain => options::apply(settings, setting, setting.key, &plain.to_string()),
+        Value::Object(_) => {
+            let limit: api::host_config::Ulimit = api::from_value(value.clone())?;
+            Ok(format!("{name}={}:{}", limit.soft, limit.hard))
+        }
+        plain => Ok(format!("{name}={}", text(plain))),
     }
 }
 
@@ -151,6 +187,57 @@ mod tests {
         assert!(settings.debug);
         assert_eq!(settings.mtu, Some(1400));
         assert_eq!(settings.ignored, ["feature", "live-restore"]);
+    }
+
+    #[test]
+    fn a_whole_file_of_dockers_starts() {
+        let settings = read(
+            r#"{"log-driver":"local","log-opts":{"max-size":"10m","max-file":"3","compress":"false","env":"a,b"},
+                "default-shm-size":"128M","default-ulimits":{"nofile":{"Name":"nofile","Hard":64000,"Soft":32000},
+                "nproc":{"Name":"nproc","Hard":-1,"Soft":-1}},"init":true,"no-new-privileges":true,"icc":true,
+                "default-ipc-mode":"shareable","default-cgroupns-mode":"host","bip":"192.168.5.3/24",
+                "default-address-pools":[{"base":"10.10.0.0/16","size":24},{"base":"10.20.0.0/24","size":24}],
+                "exec-opts":["native.cgroupdriver=systemd"],"metrics-addr":"127.0.0.1:9323","mtu":1400,
+                "runtimes":{"nvidia":{"path":"nvidia-container-runtime","runtimeArgs":[]}},
+                "default-runtime":"nvidia","shutdown-timeout":30,"live-restore":true,"labels":["a=b"],
+                "storage-driver":"overlay2","dns-search":["lan"],"dns-opts":["ndots:1"],"debug":false,
+                "experimental":false,"features":{"buildkit":true},"userland-proxy":false}"#,
+            &[],
+        )
+        .unwrap();
+        insta::assert_debug_snapshot!((
+            &settings.defaults,
+            settings.address,
+            (settings.pools.len(), settings.pools.first(), settings.pools.last()),
+            &settings.warnings,
+            &settings.ignored,
+        ));
+        settings.defaults.check().unwrap();
+    }
+
+    #[test]
+    fn what_a_flag_could_not_say_is_refused() {
+        let message = |text| read(text, &[]).unwrap_err().to_string();
+        assert_eq!(
+            message(r#"{"log-opts":{"max-size":{}}}"#),
+            "log-opts: the value of max-size is not a text"
+        );
+        for (text, words) in [
+            (r#"{"default-ulimits":{"nofile":{"Hard":1,"Soft":2}}}"#, "soft limit must be less than"),
+            (r#"{"default-ulimits":{"colour":{"Hard":1,"Soft":1}}}"#, "invalid ulimit type: colour"),
+            (r#"{"default-address-pools":[{"base":"10.0.0.0/16"}]}"#, "Invalid default address pool"),
+            (
+                r#"{"default-address-pools":[{"base":"10.0.0.0/16","size":8}]}"#,
+                "Invalid default address pool",
+            ),
+            (r#"{"bip":"10.0.0.0"}"#, "invalid CIDR address: 10.0.0.0"),
+            (r#"{"default-shm-size":"much"}"#, "invalid size: 'much'"),
+            (r#"{"default-ipc-mode":"host"}"#, "not supported as default value"),
+            (r#"{"default-cgroupns-mode":"x"}"#, "default cgroup namespace mode (x) is invalid"),
+            (r#"{"log-driver":"colour"}"#, "plugin \"colour\" not found"),
+        ] {
+            assert!(message(text).contains(words), "{text}: {}", message(text));
+        }
     }
 
     #[test]
@@ -202,8 +289,21 @@ mod tests {
             message(r#"{"debug":true}"#, &["debug"]),
             "the following directives are specified both as a flag and in the configuration file: debug"
         );
-        assert_eq!(message(r#"{"log-opts":{"max-size":"1m"}}"#, &[]), "not supported: log-opts");
-        assert_eq!(message(r#"{"storage-driver":"btrfs"}"#, &[]), "not supported: storage-driver=btrfs");
+        assert_eq!(
+            message(r#"{"icc":false}"#, &[]),
+            "not supported: icc=false\n\
+             hint: without it the daemon starts, but containers of the default network reach each other"
+        );
+        for refused in [
+            r#"{"storage-driver":"btrfs"}"#,
+            r#"{"userns-remap":"default"}"#,
+            r#"{"log-driver":"syslog"}"#,
+            r#"{"seccomp-profile":"/etc/docker/seccomp.json"}"#,
+            r#"{"tlsverify":true}"#,
+        ] {
+            let words = message(refused, &[]);
+            assert!(words.contains("not supported: ") && words.contains("hint: "), "{words}");
+        }
         assert_eq!(
             message(r#"{"registry-mirrors":["http://a","b"]}"#, &[]),
             "merged configuration validation from file and command line flags failed: invalid mirror: \

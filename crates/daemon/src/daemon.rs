@@ -27,6 +27,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for name in &settings.ignored {
         warn!("--{name} means nothing to this daemon and is ignored");
     }
+    for text in &settings.warnings {
+        warn!("{text}");
+    }
     for (name, why) in &settings.deprecated {
         warn!("{name} is deprecated: {why}");
     }
@@ -107,6 +110,11 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         bridge: settings.bridge.clone(),
         table: table(&settings.bridge),
         mtu: settings.mtu.unwrap_or(default.network.mtu),
+        address: settings.address,
+        pools: match settings.pools.is_empty() {
+            true => default.network.pools,
+            false => settings.pools.clone(),
+        },
         ..default.network
     };
     Ok(engine::Config {
@@ -117,7 +125,9 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         network,
         registries: settings.registries.clone(),
         dns: settings.dns.clone(),
+        defaults: settings.defaults.clone(),
         labels: settings.labels.clone(),
+        warnings: settings.warnings.clone(),
         debug: settings.debug,
         ..engine::Config::default()
     })

@@ -10,11 +10,13 @@
 mod command_line;
 mod config_file;
 mod daemon;
+mod defaults;
 mod ending;
 mod host;
 mod http;
 mod listen;
 mod log;
+mod networks;
 mod options;
 mod pid_file;
 mod registries;

@@ -1,7 +1,8 @@
 //! The table of all settings: their flag, their key in the configuration file, and what they do.
 //!
 //! Docker's own are all here. Those that have no meaning for this engine are ignored with a warning, under the name
-//! `dockerd` only; those that would change what a container gets and are not built are refused, never ignored.
+//! `dockerd` only. Of those that are not built, the harmless ones are warned of, in the log and in `info`; those that
+//! would change who reaches a container or what becomes of its data are refused. docs/settings.md says which and why.
 
 use std::path::PathBuf;
 
@@ -9,8 +10,8 @@ use fault::{Error, Result};
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
-use crate::registries;
 use crate::settings::{LogFormat, Settings};
+use crate::{defaults, networks, registries};
 
 /// One setting.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub(crate) struct Setting {
 pub(crate) enum Meaning {
     /// What the value does, and the line of the help.
     Set(fn(&mut Settings, &str) -> Result<()>, &'static str),
-    /// These values are how it is anyway; others are not built.
-    Only(&'static [&'static str]),
+    /// These values are how it is anyway; others are not built. How it is.
+    Only(&'static [&'static str], &'static str),
+    /// The same, but nobody is harmed: others are warned of. What the user will not have.
+    Warned(&'static [&'static str], &'static str),
     /// A whole part of the configuration file.
     Document(fn(&mut Settings, &Value) -> Result<()>),
     /// Nothing to set any more, and why.
@@ -39,7 +42,7 @@ pub(crate) enum Meaning {
     Ignored,
 }
 
-use Meaning::{Deprecated, Document, Ignored, Only, Set};
+use Meaning::{Deprecated, Document, Ignored, Only, Set, Warned};
 
 /// Applies one value. `given` is how the user wrote the setting.
 pub(crate) fn apply(
@@ -53,8 +56,14 @@ pub(crate) fn apply(
             true => Error::invalid(format!("invalid argument {value:?} for \"{given}\" flag: {error}")),
             false => error.doing("merged configuration validation from file and command line flags failed"),
         }),
-        Only(values) if values.contains(&value) => Ok(()),
-        Only(_) => Err(Error::unsupported(format!("{given}={value}"))),
+        Only(values, _) | Warned(values, _) if values.contains(&value) => Ok(()),
+        Only(_, truth) => Err(Error::unsupported(format!(
+            "{given}={value}\nhint: without it the daemon starts, but {truth}"
+        ))),
+        Warned(_, truth) => {
+            settings.warnings.push(format!("{given}={value}: {truth}"));
+            Ok(())
+        }
         Document(_) => Err(Error::unsupported(given)),
         Deprecated(why) => {
             settings.deprecated.push((setting.key, why));
@@ -77,12 +86,34 @@ const fn set(
     Setting { flag, short, key, switch: false, meaning: Set(set, help) }
 }
 
-const fn only(flag: &'static str, key: &'static str, values: &'static [&'static str]) -> Setting {
-    Setting { flag, short: None, key, switch: false, meaning: Only(values) }
+const fn set_switch(
+    flag: &'static str,
+    set: fn(&mut Settings, &str) -> Result<()>,
+    help: &'static str,
+) -> Setting {
+    Setting { flag, short: None, key: flag, switch: true, meaning: Set(set, help) }
 }
 
-const fn switch_only(flag: &'static str, key: &'static str, values: &'static [&'static str]) -> Setting {
-    Setting { flag, short: None, key, switch: true, meaning: Only(values) }
+const fn only(
+    flag: &'static str,
+    key: &'static str,
+    values: &'static [&'static str],
+    truth: &'static str,
+) -> Setting {
+    Setting { flag, short: None, key, switch: false, meaning: Only(values, truth) }
+}
+
+const fn switch_only(flag: &'static str, values: &'static [&'static str], truth: &'static str) -> Setting {
+    Setting { flag, short: None, key: flag, switch: true, meaning: Only(values, truth) }
+}
+
+const fn warned(
+    flag: &'static str,
+    key: &'static str,
+    values: &'static [&'static str],
+    truth: &'static str,
+) -> Setting {
+    Setting { flag, short: None, key, switch: false, meaning: Warned(values, truth) }
 }
 
 const fn ignored(flag: &'static str, key: &'static str) -> Setting {
@@ -184,59 +215,83 @@ pub(crate) static SETTINGS: &[Setting] = &[
         switch: false,
         meaning: Deprecated("such layers are pushed like all others"),
     },
+    // What containers get that ask for nothing else.
+    set("log-driver", None, "log-driver", defaults::log_driver, "Default log driver: json-file, none"),
+    set("log-opt", None, "log-opts", defaults::log_opt, "Default log driver option, key=value"),
+    set("default-shm-size", None, "default-shm-size", defaults::shm_size, "Default size of /dev/shm"),
+    set("default-ulimit", None, "default-ulimits", defaults::ulimit, "Default ulimit, name=soft[:hard]"),
+    set("default-ipc-mode", None, "default-ipc-mode", defaults::ipc_mode, "Default ipc: private, shareable"),
+    set(
+        "default-cgroupns-mode",
+        None,
+        "default-cgroupns-mode",
+        defaults::cgroupns_mode,
+        "Default cgroup namespace: private, host",
+    ),
+    set("default-runtime", None, "default-runtime", defaults::runtime, "Default OCI runtime"),
+    set("dns-search", None, "dns-search", defaults::dns_search, "DNS search domain to use"),
+    set("dns-opt", None, "dns-opts", defaults::dns_option, "DNS option to use"),
+    set_switch("init", defaults::init, "Run an init in containers that forwards signals and reaps processes"),
+    set_switch("no-new-privileges", defaults::no_new_privileges, "Set no-new-privileges in containers"),
+    set("bip", None, "bip", networks::bip, "Address of the bridge, 192.168.5.1/24"),
+    set(
+        "default-address-pool",
+        None,
+        "default-address-pools",
+        networks::pool,
+        "Pool of networks, base=10.0.0.0/16,size=24",
+    ),
     // How it is anyway, or not built.
-    only("authorization-plugin", "authorization-plugins", &[]),
-    only("add-runtime", "runtimes", &[]),
-    only("bip", "bip", &[""]),
-    only("bip6", "bip6", &[""]),
-    only("cpu-rt-period", "cpu-rt-period", &["0"]),
-    only("cpu-rt-runtime", "cpu-rt-runtime", &["0"]),
-    only("default-address-pool", "default-address-pools", &[]),
-    only("default-cgroupns-mode", "default-cgroupns-mode", &["", "private"]),
-    only("default-gateway", "default-gateway", &[""]),
-    only("default-gateway-v6", "default-gateway-v6", &[""]),
-    only("default-ipc-mode", "default-ipc-mode", &["", "private"]),
-    only("default-network-opt", "default-network-opts", &[]),
-    only("default-runtime", "default-runtime", &["runc", "io.containerd.runc.v2", "kogge-runtime"]),
-    only("default-shm-size", "default-shm-size", &["64m", "64M", "67108864"]),
-    only("default-ulimit", "default-ulimits", &[]),
-    only("dns-opt", "dns-opts", &[]),
-    only("dns-search", "dns-search", &[]),
-    only("exec-opt", "exec-opts", &["native.cgroupdriver=cgroupfs"]),
-    only("fixed-cidr", "fixed-cidr", &[""]),
-    only("fixed-cidr-v6", "fixed-cidr-v6", &[""]),
-    only("host-gateway-ip", "host-gateway-ips", &[""]),
-    only("ip", "ip", &["", "0.0.0.0"]),
-    only("log-driver", "log-driver", &["json-file"]),
-    only("log-opt", "log-opts", &[]),
-    only("metrics-addr", "metrics-addr", &[""]),
-    only("seccomp-profile", "seccomp-profile", &["", "builtin"]),
-    only("storage-opt", "storage-opts", &[]),
+    only("authorization-plugin", "authorization-plugins", &[], "nobody asks a plugin who may do what"),
+    only("bip6", "bip6", &[""], NO_IPV6),
+    only("cpu-rt-period", "cpu-rt-period", &["0"], "real-time scheduling is not limited"),
+    only("cpu-rt-runtime", "cpu-rt-runtime", &["0"], "real-time scheduling is not limited"),
+    only("default-gateway", "default-gateway", &[""], "the bridge itself is the gateway of its containers"),
+    only("default-gateway-v6", "default-gateway-v6", &[""], NO_IPV6),
+    only("fixed-cidr", "fixed-cidr", &[""], "containers get addresses of the bridge's whole network"),
+    only("fixed-cidr-v6", "fixed-cidr-v6", &[""], NO_IPV6),
+    only("host-gateway-ip", "host-gateway-ips", &[""], "`host-gateway` is the bridge's address"),
+    only("ip", "ip", &["", "0.0.0.0"], "ports without an address are published on all of the host's"),
+    only("seccomp-profile", "seccomp-profile", &["", "builtin"], "containers get the built-in profile"),
+    only(
+        "storage-opt",
+        "storage-opts",
+        &["overlay2.override_kernel_check=true"],
+        "containers may fill the disk",
+    ),
     Setting {
         flag: "storage-driver",
         short: Some('s'),
         key: "storage-driver",
         switch: false,
-        meaning: Only(&["", "overlay2"]),
+        meaning: Only(&["", "overlay2"], "layers are kept by overlay2"),
     },
-    only("userns-remap", "userns-remap", &[""]),
-    switch_only("allow-direct-routing", "allow-direct-routing", &["true"]),
-    switch_only("icc", "icc", &["true"]),
-    switch_only("init", "init", &["false"]),
-    switch_only("ip6tables", "ip6tables", &["true", "false"]),
-    switch_only("ip-forward", "ip-forward", &["true"]),
-    switch_only("ip-forward-no-drop", "ip-forward-no-drop", &["true", "false"]),
-    switch_only("ip-masq", "ip-masq", &["true"]),
-    switch_only("iptables", "iptables", &["true"]),
-    switch_only("ipv6", "ipv6", &["false"]),
-    switch_only("no-new-privileges", "no-new-privileges", &["false"]),
-    switch_only("rootless", "rootless", &["false"]),
-    switch_only("selinux-enabled", "selinux-enabled", &["false"]),
-    switch_only("tls", "tls", &["false"]),
-    switch_only("tlsverify", "tlsverify", &["false"]),
-    only("tlscacert", "tlscacert", &[""]),
-    only("tlscert", "tlscert", &[""]),
-    only("tlskey", "tlskey", &[""]),
+    only("userns-remap", "userns-remap", &[""], "root in a container is root of the host"),
+    switch_only("allow-direct-routing", &["true"], "published containers are reached directly as well"),
+    switch_only("icc", &["true"], "containers of the default network reach each other"),
+    switch_only("ip6tables", &["true", "false"], NO_IPV6),
+    switch_only("ip-forward", &["true"], "the daemon makes the host forward packets"),
+    switch_only("ip-forward-no-drop", &["true", "false"], "the policy of FORWARD stays as it is"),
+    switch_only("ip-masq", &["true"], "containers reach out under the host's address"),
+    switch_only("iptables", &["true"], "the daemon adds a table of its own to the firewall"),
+    switch_only("ipv6", &["false"], NO_IPV6),
+    switch_only("rootless", &["false"], "it needs root"),
+    switch_only("selinux-enabled", &["false"], "SELinux does not confine containers"),
+    switch_only("tls", &["false"], NO_TLS),
+    switch_only("tlsverify", &["false"], NO_TLS),
+    only("tlscacert", "tlscacert", &[""], NO_TLS),
+    only("tlscert", "tlscert", &[""], NO_TLS),
+    only("tlskey", "tlskey", &[""], NO_TLS),
+    // Not built, and nobody is harmed.
+    warned("add-runtime", "runtimes", &[], "a container that asks for this runtime is refused"),
+    warned(
+        "default-network-opt",
+        "default-network-opts",
+        &[],
+        "there are no networks but the default one, which it does not concern",
+    ),
+    warned("exec-opt", "exec-opts", &["native.cgroupdriver=cgroupfs"], "the cgroup driver is cgroupfs"),
+    warned("metrics-addr", "metrics-addr", &[""], "no metrics are served"),
     // Of Docker's insides, or of parts that are not here.
     ignored("api-cors-header", "api-cors-header"),
     ignored("cdi-spec-dir", "cdi-spec-dirs"),
@@ -259,6 +314,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
     switch_ignored("userland-proxy", "userland-proxy"),
     Setting { flag: "restart", short: Some('r'), key: "", switch: true, meaning: Ignored },
 ];
+
+const NO_IPV6: &str = "containers get no IPv6 addresses";
+
+const NO_TLS: &str = "TCP sockets are open to everyone who can reach them; `ssh://` is a safe way in";
 
 fn hosts(settings: &mut Settings, value: &str) -> Result<()> {
     settings.hosts.push(value.to_owned());

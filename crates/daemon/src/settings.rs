@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
 use tracing::level_filters::LevelFilter;
 
 use crate::registries;
@@ -57,11 +58,18 @@ pub(crate) struct Settings {
     pub(crate) mtu: Option<u32>,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) labels: Vec<String>,
+    pub(crate) defaults: engine::Defaults,
+    /// The bridge's own address.
+    pub(crate) address: Option<Ipv4Net>,
+    /// Where the default network is taken from; empty: Docker's pools.
+    pub(crate) pools: Vec<Ipv4Net>,
     pub(crate) registries: registry::client::Config,
     /// The same without the configuration file, for a reload.
     pub(crate) registries_by_flags: registry::client::Config,
     /// Settings that have lost their meaning, and why.
     pub(crate) deprecated: Vec<(&'static str, &'static str)>,
+    /// What was asked for and is not built, but harms nobody.
+    pub(crate) warnings: Vec<String>,
     /// Settings that were given and mean nothing here; told once the log is open.
     pub(crate) ignored: Vec<&'static str>,
 }
@@ -90,9 +98,13 @@ impl Settings {
             mtu: None,
             dns: Vec::new(),
             labels: Vec::new(),
+            defaults: engine::Defaults::default(),
+            address: None,
+            pools: Vec::new(),
             registries: registries::defaults(persona),
             registries_by_flags: registries::defaults(persona),
             deprecated: Vec::new(),
+            warnings: Vec::new(),
             ignored: Vec::new(),
         }
     }

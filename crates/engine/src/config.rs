@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::ContainerId;
+use crate::{ContainerId, Defaults};
 
 /// All settings of the engine.
 #[derive(Clone, Debug)]
@@ -35,8 +35,11 @@ pub struct Config {
     pub registries: registry::client::Config,
     /// Used where a container names none; empty: the host's.
     pub dns: Vec<IpAddr>,
+    pub defaults: Defaults,
     /// Shown by `info`.
     pub labels: Vec<String>,
+    /// What the configuration asks for and will not get; shown by `info`.
+    pub warnings: Vec<String>,
     pub debug: bool,
     /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
     pub root_kept_for: Duration,
@@ -52,7 +55,9 @@ impl Default for Config {
             network: network::Config::default(),
             registries: registry::client::Config::default(),
             dns: Vec::new(),
+            defaults: Defaults::default(),
             labels: Vec::new(),
+            warnings: Vec::new(),
             debug: false,
             root_kept_for: Duration::from_secs(10),
         }

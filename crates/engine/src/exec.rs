@@ -263,13 +263,14 @@ impl Task {
         if options.console_size.is_some() {
             exec.config.console_size = options.console_size;
         }
-        let (config, record, exec_id) = (exec.config.clone(), self.record(), id.to_owned());
+        let (config, mut record, exec_id) = (exec.config.clone(), self.record(), id.to_owned());
         let (process, exit_file) = self
             .engine
             .blocking(move |engine| {
                 let folder = engine.config().folder(&record.id).join(FOLDER);
                 store(&folder, &exec_id, &config)?;
                 let user = user(&record, &config)?;
+                engine.config().defaults.overlay(&mut record.host_config);
                 Ok((resolve::exec(&record, &config, &user)?, folder.join(format!("{exec_id}.exit"))))
             })
             .await?;

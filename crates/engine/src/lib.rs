@@ -26,6 +26,7 @@ pub mod volume;
 mod changes;
 mod config;
 mod converge;
+mod defaults;
 mod engine;
 mod filter;
 mod id;
@@ -43,6 +44,7 @@ mod transport;
 mod user;
 
 pub use config::Config;
+pub use defaults::Defaults;
 pub use engine::Engine;
 pub use id::ContainerId;
 pub use record::{Mount, MountKind, Record, State};

@@ -5,18 +5,22 @@ use std::net::Ipv4Addr;
 use fault::{Error, Result};
 use ipnet::Ipv4Net;
 
-/// A bitmap of a subnet. The network's own address, the gateway (the first) and the broadcast address are never given.
+/// A bitmap of a subnet. The network's own address, the gateway and the broadcast address are never given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Addresses {
     subnet: Ipv4Net,
+    /// Its place in the subnet.
+    gateway: usize,
     words: Vec<u64>,
 }
 
 impl Addresses {
-    pub(crate) fn new(subnet: Ipv4Net) -> Self {
+    /// `gateway`: another than the subnet's first address.
+    pub(crate) fn new(subnet: Ipv4Net, gateway: Option<Ipv4Addr>) -> Self {
         let count = 1_usize << (32 - u32::from(subnet.prefix_len()).clamp(8, 32));
-        let mut addresses = Self { subnet, words: vec![0; count.div_ceil(64)] };
-        for reserved in [0, 1, count - 1] {
+        let mut addresses = Self { subnet, gateway: 1, words: vec![0; count.div_ceil(64)] };
+        addresses.gateway = gateway.and_then(|gateway| addresses.place(gateway)).unwrap_or(1);
+        for reserved in [0, addresses.gateway, count - 1] {
             addresses.set(reserved, true);
         }
         for beyond in count..addresses.words.len() * 64 {
@@ -30,7 +34,7 @@ impl Addresses {
     }
 
     pub(crate) fn gateway(&self) -> Ipv4Addr {
-        self.address(1)
+        self.address(self.gateway)
     }
 
     /// The lowest free address, as Docker gives them.
@@ -58,7 +62,7 @@ impl Addresses {
     }
 
     pub(crate) fn free(&mut self, address: Ipv4Addr) {
-        if let Some(place) = self.place(address).filter(|place| *place > 1) {
+        if let Some(place) = self.place(address).filter(|place| ![0, self.gateway].contains(place)) {
             self.set(place, false);
         }
     }
@@ -111,8 +115,18 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_may_stand_anywhere_and_is_never_given() {
+        let mut addresses = Addresses::new(net("10.0.0.0/29"), Some(Ipv4Addr::new(10, 0, 0, 3)));
+        assert_eq!(addresses.gateway(), Ipv4Addr::new(10, 0, 0, 3));
+        addresses.free(addresses.gateway());
+        let taken: Vec<u8> = (0..5).map(|_| addresses.take_any().unwrap().octets()[3]).collect();
+        assert_eq!(taken, [1, 2, 4, 5, 6]);
+        assert!(addresses.take_any().is_err());
+    }
+
+    #[test]
     fn the_lowest_free_address_comes_first() {
-        let mut addresses = Addresses::new(net("172.17.0.0/16"));
+        let mut addresses = Addresses::new(net("172.17.0.0/16"), None);
         let taken: Vec<_> = (0..100).map(|_| addresses.take_any().unwrap()).collect();
         assert_eq!(taken[0], Ipv4Addr::new(172, 17, 0, 2));
         assert_eq!(taken[99], Ipv4Addr::new(172, 17, 0, 101));
@@ -125,7 +139,7 @@ mod tests {
     #[test]
     fn a_subnet_gives_all_but_three_addresses() {
         for (subnet, usable) in [("10.0.0.0/30", 1), ("10.0.0.0/24", 253), ("10.0.0.0/16", 65_533)] {
-            let mut addresses = Addresses::new(net(subnet));
+            let mut addresses = Addresses::new(net(subnet), None);
             for _ in 0..usable {
                 let address = addresses.take_any().unwrap();
                 assert!(net(subnet).contains(&address), "{address}");
@@ -136,14 +150,14 @@ mod tests {
 
     #[test]
     fn an_address_of_choice_is_given_once_and_only_inside() {
-        let mut addresses = Addresses::new(net("172.17.0.0/16"));
+        let mut addresses = Addresses::new(net("172.17.0.0/16"), None);
         let wanted = Ipv4Addr::new(172, 17, 3, 4);
         addresses.take(wanted).unwrap();
         assert_eq!(addresses.take(wanted).unwrap_err().to_string(), "Address already in use");
         for outside in [Ipv4Addr::new(172, 16, 255, 255), Ipv4Addr::new(172, 18, 0, 0)] {
             assert_eq!(addresses.take(outside).unwrap_err().kind(), fault::Kind::Invalid);
         }
-        let mut small = Addresses::new(net("10.0.0.0/29"));
+        let mut small = Addresses::new(net("10.0.0.0/29"), None);
         assert_eq!(small.take(Ipv4Addr::new(10, 0, 0, 9)).unwrap_err().kind(), fault::Kind::Invalid);
         addresses.free(Ipv4Addr::new(172, 17, 0, 1));
         assert!(addresses.take(Ipv4Addr::new(172, 17, 0, 1)).is_err(), "the gateway stays taken");

@@ -34,6 +34,8 @@ pub struct Config {
     pub table: String,
     /// The first of these that no route of the host covers becomes the default network's subnet.
     pub pools: Vec<Ipv4Net>,
+    /// The bridge's own address, whose subnet is taken instead of a pool's.
+    pub address: Option<Ipv4Net>,
     pub mtu: u32,
 }
 
@@ -46,6 +48,7 @@ impl Default for Config {
             bridge: "kogge0".into(),
             table: "kogge".into(),
             pools,
+            address: None,
             mtu: 1500,
         }
     }
@@ -98,7 +101,9 @@ impl Networks {
         let records = Records::open(&config.state_dir)?;
         let route = Channel::open(Protocol::Route)?;
         let identities = identities(&records, &config, &route)?;
-        let state = State::new(identities.subnet, Ports::new(ephemeral_ports()), records.endpoints()?);
+        let gateway = config.address.map(|address| address.addr());
+        let ports = Ports::new(ephemeral_ports());
+        let state = State::new(identities.subnet, gateway, ports, records.endpoints()?);
         Ok(Self(Arc::new(Inner {
             config,
             records,
@@ -391,11 +396,15 @@ impl Inner {
 fn identities(records: &Records, config: &Config, route: &Channel) -> Result<Identities> {
     let stored = records.identities()?;
     let bridge = bridge::find(route, &config.bridge)?;
-    if let (Some(stored), Some(_)) = (&stored, &bridge) {
-        return Ok(stored.clone());
-    }
-    let occupied = bridge::occupied(route, bridge.map(|link| link.index))?;
-    let subnet = address::choose(stored.as_ref().map(|stored| stored.subnet), &config.pools, &occupied)?;
+    let subnet = match (config.address.map(|address| address.trunc()), &stored, &bridge) {
+        (Some(wanted), _, Some(_)) => fixed(wanted, records)?,
+        (Some(wanted), ..) => wanted,
+        (None, Some(stored), Some(_)) => stored.subnet,
+        (None, ..) => {
+            let occupied = bridge::occupied(route, bridge.map(|link| link.index))?;
+            address::choose(stored.as_ref().map(|stored| stored.subnet), &config.pools, &occupied)?
+        }
+    };
     let identities = match stored {
         Some(stored) if stored.subnet == subnet => return Ok(stored),
         Some(stored) => Identities { subnet, ..stored },
@@ -403,6 +412,18 @@ fn identities(records: &Records, config: &Config, route: &Channel) -> Result<Ide
     };
     records.put_identities(&identities)?;
     Ok(identities)
+}
+
+/// A subnet that was asked for, unless somebody is still connected to another one.
+fn fixed(wanted: Ipv4Net, records: &Records) -> Result<Ipv4Net> {
+    match records.endpoints()?.iter().find(|endpoint| endpoint.address.trunc() != wanted) {
+        Some(endpoint) => Err(Error::conflict(format!(
+            "the bridge cannot move to {wanted}: container {} is connected at {}\n\
+             hint: stop all containers under the old address first",
+            endpoint.id, endpoint.address
+        ))),
+        None => Ok(wanted),
+    }
 }
 
 /// The range that the host itself uses, as in Docker.

@@ -33,8 +33,13 @@ pub(crate) struct Removed {
 }
 
 impl State {
-    pub(crate) fn new(subnet: Ipv4Net, ports: Ports, endpoints: Vec<Endpoint>) -> Self {
-        let mut state = Self { addresses: Addresses::new(subnet), ports, live: BTreeMap::new() };
+    pub(crate) fn new(
+        subnet: Ipv4Net,
+        gateway: Option<Ipv4Addr>,
+        ports: Ports,
+        endpoints: Vec<Endpoint>,
+    ) -> Self {
+        let mut state = Self { addresses: Addresses::new(subnet, gateway), ports, live: BTreeMap::new() };
         endpoints.into_iter().for_each(|endpoint| state.restore(endpoint));
         state
     }

@@ -7,7 +7,7 @@ use api::container::Create;
 use api::host_config::HostConfig;
 use api::network::EndpointSettings;
 
-use crate::ContainerId;
+use crate::{ContainerId, Defaults};
 
 /// Facts of the host that defaults depend on.
 #[derive(Clone, Debug)]
@@ -26,13 +26,14 @@ impl Host {
     }
 }
 
-pub(super) fn fill(wanted: &mut Create, id: &ContainerId, host: &Host) {
+pub(super) fn fill(wanted: &mut Create, id: &ContainerId, host: &Host, defaults: &Defaults) {
     network(wanted);
     let config = &mut wanted.config;
     if config.hostname.is_empty() {
         let shares_name = wanted.host_config.network_mode == "host" || wanted.host_config.uts_mode == "host";
         config.hostname = if shares_name { host.hostname.clone() } else { id.short().to_owned() };
     }
+    defaults.fill(&mut wanted.host_config);
     fill_host(&mut wanted.host_config, host);
 }
 
@@ -54,14 +55,8 @@ fn network(wanted: &mut Create) {
 }
 
 fn fill_host(config: &mut HostConfig, host: &Host) {
-    default_text(&mut config.log_config.kind, "json-file");
     default_text(&mut config.restart_policy.name, "no");
-    default_text(&mut config.ipc_mode, "private");
-    default_text(&mut config.runtime, "runc");
     default_text(&mut config.cgroupns_mode, if host.unified { "private" } else { "host" });
-    if config.shm_size == 0 {
-        config.shm_size = SHM_SIZE;
-    }
     memory(config, host);
     paths(config);
     if config.privileged || config.pid_mode == "host" || config.ipc_mode == "host" {
@@ -106,9 +101,6 @@ fn paths(config: &mut HostConfig) {
     config.readonly_paths.get_or_insert_with(|| texts(runtime::defaults::readonly_paths()));
 }
 
-/// 64 MiB.
-const SHM_SIZE: i64 = 64 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +108,7 @@ mod tests {
     fn filled(json: &str, unified: bool) -> Create {
         let mut wanted: Create = api::from_slice(json.as_bytes()).unwrap();
         let id = "4f".repeat(32).parse().unwrap();
-        fill(&mut wanted, &id, &Host { unified, hostname: "hostess".into() });
+        fill(&mut wanted, &id, &Host { unified, hostname: "hostess".into() }, &Defaults::default());
         wanted
     }
 

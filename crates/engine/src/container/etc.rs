@@ -70,7 +70,9 @@ const HOSTS: &str = "127.0.0.1\tlocalhost\n\
 fn resolv_conf_file(engine: &Engine, record: &Record) -> Result<String> {
     let host_file = host_resolv_conf(Path::new("/etc/resolv.conf"))?;
     let own_network = !matches!(record.host_config.network_mode.as_str(), "host");
-    Ok(resolv_conf(&record.host_config, &engine.config().dns, &host_file, own_network))
+    let mut host = record.host_config.clone();
+    engine.config().defaults.overlay(&mut host);
+    Ok(resolv_conf(&host, &engine.config().dns, &host_file, own_network))
 }
 
 /// systemd-resolved's own stub listens on loopback, where no container reaches it; the servers behind it are in

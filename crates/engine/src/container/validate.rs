@@ -182,7 +182,7 @@ fn extra_hosts(host: &HostConfig) -> Result<()> {
 
 /// dockerd looks at the values of some options at the start only. The words are those of a `run` all the same, but
 /// nothing is left behind.
-fn log(log: &LogConfig) -> Result<()> {
+pub(crate) fn log(log: &LogConfig) -> Result<()> {
     let at_start = |words: String| {
         invalid(format!("failed to create task for container: failed to initialize logging driver: {words}"))
     };
@@ -364,10 +364,23 @@ fn isolation(kind: &str) -> Result<()> {
 }
 
 fn runtime(host: &HostConfig) -> Result<()> {
-    match host.runtime.as_str() {
-        "" | "runc" | "kogge-runtime" | "io.containerd.runc.v2" => Ok(()),
-        unknown => Err(invalid(format!("unknown or invalid runtime name: {unknown}"))),
+    let name = &host.runtime;
+    if is_ours(name) { Ok(()) } else { Err(invalid(format!("unknown or invalid runtime name: {name}"))) }
+}
+
+fn is_ours(runtime: &str) -> bool {
+    matches!(runtime, "" | "runc" | "kogge-runtime" | "io.containerd.runc.v2")
+}
+
+/// Of a request that the defaults are filled into.
+pub(super) fn default_runtime(host: &HostConfig) -> Result<()> {
+    let name = &host.runtime;
+    if is_ours(name) {
+        return Ok(());
     }
+    Err(Error::unsupported(format!(
+        "the daemon's default-runtime {name}\nhint: `--runtime runc` takes the engine's own"
+    )))
 }
 
 fn capabilities(host: &HostConfig) -> Result<()> {

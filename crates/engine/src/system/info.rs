@@ -50,13 +50,13 @@ fn ours(engine: &Engine) -> Info {
             authorization: None,
             log: texts(&["json-file"]),
         },
-        logging_driver: "json-file".into(),
+        logging_driver: engine.config().defaults.log.kind.clone(),
         index_server_address: "https://index.docker.io/v1/".into(),
         docker_root_dir: engine.config().data_root.display().to_string(),
         server_version: VERSION.into(),
         // The names that a container may ask for mean the same program.
         runtimes: ["kogge-runtime", "runc"].map(|name| (name.to_owned(), runtime.clone())).into(),
-        default_runtime: "runc".into(),
+        default_runtime: engine.config().defaults.runtime.clone(),
         swarm: Swarm { local_node_state: "inactive".into(), ..Swarm::default() },
         live_restore_enabled: true,
         init_binary: "docker-init".into(),
@@ -149,6 +149,7 @@ fn operating_system(os_release: &str) -> (String, String) {
 
 fn warnings(engine: &Engine, info: &Info, limits: Limits) -> Vec<String> {
     let mut warnings = limits.warnings();
+    warnings.extend(engine.config().warnings.iter().map(|text| format!("WARNING: {text}")));
     if !info.ipv4_forwarding {
         warnings.push("WARNING: IPv4 forwarding is disabled".into());
     }
