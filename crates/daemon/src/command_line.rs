@@ -52,7 +52,7 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
         })?;
         given.push(setting);
     }
-    settings.registries_by_flags = settings.registries.clone();
+    settings.by_flags = Some(Box::new(settings.clone()));
     config_file::read(&mut settings, &given)?;
     settings.defaults.check().doing(|| "failed to set log opts")?;
     Ok(match (validate, teardown) {

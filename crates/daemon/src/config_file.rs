@@ -1,5 +1,6 @@
 //! The configuration file: one JSON object with Docker's keys.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fault::{Doing, Error, Kind, Result};
@@ -17,10 +18,10 @@ pub(crate) fn read(settings: &mut Settings, given: &[&'static Setting]) -> Resul
         .doing(|| format!("unable to configure the Docker daemon with file {}", path.display()))
 }
 
-/// The settings with what a reload may change, which is the level of the log and how registries are reached; all else
-/// stays while containers run.
+/// The settings with what a reload may change, as in Docker; all else stays while containers run. What the file does not
+/// name any more is as the flags had it.
 pub(crate) fn reloaded(settings: &Settings) -> Result<Settings> {
-    let mut fresh = Settings { registries: settings.registries_by_flags.clone(), ..settings.clone() };
+    let mut fresh = without_file(settings);
     if let Some((_, text)) = load(settings)? {
         let file = without_proxies(object(&text)?);
         for (setting, value) in known_pairs(settings.persona, &file)? {
@@ -29,14 +30,33 @@ pub(crate) fn reloaded(settings: &Settings) -> Result<Settings> {
             }
         }
     }
+    let mut seen = BTreeSet::new();
+    fresh.warnings.retain(|text| seen.insert(text.clone()));
     Ok(fresh)
+}
+
+fn without_file(settings: &Settings) -> Settings {
+    let mut fresh = settings.clone();
+    if let Some(flags) = &settings.by_flags {
+        fresh.debug = flags.debug;
+        fresh.labels.clone_from(&flags.labels);
+        fresh.registries = flags.registries.clone();
+        fresh.defaults.ipc_mode.clone_from(&flags.defaults.ipc_mode);
+        fresh.defaults.runtime.clone_from(&flags.defaults.runtime);
+        fresh.defaults.shm_size_bytes = flags.defaults.shm_size_bytes;
+    }
+    fresh
 }
 
 const RELOADED: &[&str] = &[
     "debug",
+    "default-ipc-mode",
+    "default-runtime",
+    "default-shm-size",
     "http-proxy",
     "https-proxy",
     "insecure-registries",
+    "labels",
     "max-concurrent-downloads",
     "max-concurrent-uploads",
     "max-download-attempts",
@@ -267,13 +287,21 @@ mod tests {
         let path = folder.path().join("daemon.json");
         let mut settings = Settings::of(Persona::Dockerd);
         settings.config_file = Some(path.clone());
-        settings.registries_by_flags.insecure.push("by.flag".into());
+        settings.labels.push("by=flag".into());
+        settings.registries.insecure.push("by.flag".into());
+        settings.by_flags = Some(Box::new(settings.clone()));
+        settings.labels.push("old=file".into());
         settings.registries.mirrors.push("http://old".into());
-        std::fs::write(&path, r#"{"registry-mirrors":["http://new"],"debug":true,"mtu":1}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"registry-mirrors":["http://new"],"debug":true,"mtu":1,"labels":["new=file"]}"#,
+        )
+        .unwrap();
         let fresh = reloaded(&settings).unwrap();
         assert_eq!(fresh.registries.mirrors, ["http://new"]);
         assert_eq!(fresh.registries.insecure, ["by.flag"]);
         assert_eq!((fresh.debug, fresh.mtu), (true, None));
+        assert_eq!(fresh.labels, ["by=flag", "new=file"]);
         std::fs::write(&path, r#"{"colour":1}"#).unwrap();
         assert!(reloaded(&settings).is_err());
     }

@@ -65,7 +65,7 @@ async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedF
     let (end, ending) = ending::channel();
     let mut doors = serve_all(listeners, &engine, &ending);
     while let Wanted::Reload = signals.next().await {
-        reload(settings, level, &engine);
+        reload(settings, level, &engine).await;
     }
     info!("the daemon ends; containers go on");
     end.say();
@@ -125,12 +125,19 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         network,
         registries: settings.registries.clone(),
         dns: settings.dns.clone(),
+        live: live_settings(settings),
+        ..engine::Config::default()
+    })
+}
+
+/// What a reload may change.
+fn live_settings(settings: &Settings) -> engine::Live {
+    engine::Live {
         defaults: settings.defaults.clone(),
         labels: settings.labels.clone(),
         warnings: settings.warnings.clone(),
         debug: settings.debug,
-        ..engine::Config::default()
-    })
+    }
 }
 
 /// Two daemons on one host have two bridges, and must have two tables of rules.
@@ -149,18 +156,20 @@ fn runtime_program() -> Result<PathBuf> {
     })
 }
 
-fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
-    let reloaded = config_file::reloaded(settings).and_then(|wanted| {
-        engine.set_registries(wanted.registries.clone())?;
-        Ok(wanted)
-    });
-    match reloaded {
+async fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
+    match try_reload(settings, engine).await {
         Ok(wanted) => {
             level.set(wanted.level());
             info!(level = %wanted.level(), "reloaded the configuration");
         }
         Err(error) => error!(%error, "reloading the configuration"),
     }
+}
+
+async fn try_reload(settings: &Settings, engine: &Engine) -> Result<Settings> {
+    let wanted = config_file::reloaded(settings)?;
+    engine::system::reload(engine, live_settings(&wanted), wanted.registries.clone()).await?;
+    Ok(wanted)
 }
 
 enum Wanted {

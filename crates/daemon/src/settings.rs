@@ -64,8 +64,8 @@ pub(crate) struct Settings {
     /// Where the default network is taken from; empty: Docker's pools.
     pub(crate) pools: Vec<Ipv4Net>,
     pub(crate) registries: registry::client::Config,
-    /// The same without the configuration file, for a reload.
-    pub(crate) registries_by_flags: registry::client::Config,
+    /// The same settings without the configuration file, for a reload.
+    pub(crate) by_flags: Option<Box<Settings>>,
     /// Settings that have lost their meaning, and why.
     pub(crate) deprecated: Vec<(&'static str, &'static str)>,
     /// What was asked for and is not built, but harms nobody.
@@ -102,7 +102,7 @@ impl Settings {
             address: None,
             pools: Vec::new(),
             registries: registries::defaults(persona),
-            registries_by_flags: registries::defaults(persona),
+            by_flags: None,
             deprecated: Vec::new(),
             warnings: Vec::new(),
             ignored: Vec::new(),

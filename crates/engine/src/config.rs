@@ -35,14 +35,21 @@ pub struct Config {
     pub registries: registry::client::Config,
     /// Used where a container names none; empty: the host's.
     pub dns: Vec<IpAddr>,
+    /// As it is at the start.
+    pub live: Live,
+    /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
+    pub root_kept_for: Duration,
+}
+
+/// What may change while the engine runs.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
     pub defaults: Defaults,
     /// Shown by `info`.
     pub labels: Vec<String>,
     /// What the configuration asks for and will not get; shown by `info`.
     pub warnings: Vec<String>,
     pub debug: bool,
-    /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
-    pub root_kept_for: Duration,
 }
 
 impl Default for Config {
@@ -55,10 +62,7 @@ impl Default for Config {
             network: network::Config::default(),
             registries: registry::client::Config::default(),
             dns: Vec::new(),
-            defaults: Defaults::default(),
-            labels: Vec::new(),
-            warnings: Vec::new(),
-            debug: false,
+            live: Live::default(),
             root_kept_for: Duration::from_secs(10),
         }
     }

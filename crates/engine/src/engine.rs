@@ -15,7 +15,7 @@ use crate::events::Bus;
 use crate::monitors::Monitors;
 use crate::tasks::Tasks;
 use crate::volume::Volumes;
-use crate::{Config, converge};
+use crate::{Config, Live, converge};
 
 /// An engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Engine(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     config: Config,
+    live: RwLock<Arc<Live>>,
     store: Store,
     networks: Networks,
     /// As they are reached now, and why so.
@@ -66,6 +67,15 @@ impl Engine {
         &self.0.config
     }
 
+    /// The settings that may change, as they are now.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.0.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_live(&self, live: Live) {
+        *self.0.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
     pub fn store(&self) -> &Store {
         &self.0.store
     }
@@ -83,7 +93,7 @@ impl Engine {
     }
 
     /// Reaches registries in another way from now on; what is under way goes on as it began.
-    pub fn set_registries(&self, config: client::Config) -> Result<()> {
+    pub(crate) fn set_registries(&self, config: client::Config) -> Result<()> {
         let registries = Registries::new(config.clone())?;
         *self.0.registries.write().unwrap_or_else(PoisonError::into_inner) = (config, registries);
         Ok(())
@@ -166,6 +176,7 @@ impl Parts {
             boot_id: sys::process::boot_id()?,
             sweep_planned: AtomicBool::new(false),
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX as usize)),
+            live: RwLock::new(Arc::new(config.live.clone())),
             config,
         })
     }

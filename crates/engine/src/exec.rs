@@ -270,7 +270,7 @@ impl Task {
                 let folder = engine.config().folder(&record.id).join(FOLDER);
                 store(&folder, &exec_id, &config)?;
                 let user = user(&record, &config)?;
-                engine.config().defaults.overlay(&mut record.host_config);
+                engine.live().defaults.overlay(&mut record.host_config);
                 Ok((resolve::exec(&record, &config, &user)?, folder.join(format!("{exec_id}.exit"))))
             })
             .await?;

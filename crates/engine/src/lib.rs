@@ -43,7 +43,7 @@ mod telling;
 mod transport;
 mod user;
 
-pub use config::Config;
+pub use config::{Config, Live};
 pub use defaults::Defaults;
 pub use engine::Engine;
 pub use id::ContainerId;

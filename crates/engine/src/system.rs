@@ -6,6 +6,7 @@ mod id;
 mod info;
 mod limits;
 mod registries;
+mod reload;
 mod security;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use store::ImageId;
 use crate::{Engine, container, image, volume};
 
 pub use info::info;
+pub use reload::reload;
 
 pub async fn version(engine: &Engine) -> Result<Version> {
     let kernel = engine.blocking(|_| info::kernel()).await?;

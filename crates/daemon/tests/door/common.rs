@@ -24,7 +24,10 @@ impl Daemon {
 
     /// Returns when the daemon answers at all its sockets.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        Self::start_in(tempfile::tempdir_in("/dev/shm").unwrap(), flags)
+    }
+
+    pub(crate) fn start_in(folder: TempDir, flags: &[&str]) -> Self {
         let mut child = command(&folder).args(flags).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();

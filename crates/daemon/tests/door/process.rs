@@ -1,10 +1,10 @@
 //! The daemon as a process: its lock, its files, its signals, its names.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Daemon, tool};
+use crate::common::{Daemon, read_head, tool};
 
 #[test]
 fn it_cleans_up_after_itself() {
@@ -32,6 +32,34 @@ fn a_reload_does_not_end_it() {
     daemon.signal("-HUP");
     assert_eq!(daemon.send("GET", "/_ping", &[], ""), "200 OK");
     assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_reload_changes_labels_and_is_told() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("daemon.json");
+    std::fs::write(&file, r#"{"labels":["old=1"]}"#).unwrap();
+    let daemon = Daemon::start_in(folder, &["--config-file", file.to_str().unwrap()]);
+    let labels = |text: &str| assert!(daemon.send("GET", "/info", &[], "").contains(text), "{text}");
+    labels(r#""Labels":["old=1"]"#);
+    let mut events = daemon.open("GET /events HTTP/1.1\r\nHost: d\r\n\r\n");
+    read_head(&mut events);
+    std::fs::write(&file, r#"{"labels":["new=2"],"debug":true,"registry-mirrors":["https://m.example"]}"#)
+        .unwrap();
+    daemon.signal("-HUP");
+    let mut lines = BufReader::new(events).lines().map(Result::unwrap);
+    let event = lines.find(|line| line.contains(r#""Type":"daemon""#)).unwrap();
+    for part in [
+        r#""Action":"reload""#,
+        r#""labels":"[\"new=2\"]""#,
+        r#""debug":"true""#,
+        r#""registry-mirrors":"[\"https://m.example\"]""#,
+        r#""max-concurrent-downloads":"3""#,
+        r#""name":""#,
+    ] {
+        assert!(event.contains(part), "{part}: {event}");
+    }
+    labels(r#""Labels":["new=2"]"#);
 }
 
 #[test]

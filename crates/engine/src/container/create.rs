@@ -62,7 +62,7 @@ fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<Reco
     let image = engine.store().image(image_id)?;
     let image_config = image.config.config.unwrap_or_default();
     join_hostname(engine, &mut wanted)?;
-    defaults::fill(&mut wanted, &id, &defaults::Host::read()?, &engine.config().defaults);
+    defaults::fill(&mut wanted, &id, &defaults::Host::read()?, &engine.live().defaults);
     validate::default_runtime(&wanted.host_config)?;
     name_peers(engine, &mut wanted)?;
     networks(&wanted)?;

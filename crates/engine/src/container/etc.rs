@@ -71,7 +71,7 @@ fn resolv_conf_file(engine: &Engine, record: &Record) -> Result<String> {
     let host_file = host_resolv_conf(Path::new("/etc/resolv.conf"))?;
     let own_network = !matches!(record.host_config.network_mode.as_str(), "host");
     let mut host = record.host_config.clone();
-    engine.config().defaults.overlay(&mut host);
+    engine.live().defaults.overlay(&mut host);
     Ok(resolv_conf(&host, &engine.config().dns, &host_file, own_network))
 }
 

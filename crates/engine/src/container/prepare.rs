@@ -251,7 +251,7 @@ fn compose(
     let folder = engine.config().folder(&record.id);
     let run_folder = engine.config().run_folder(&record.id);
     let mut record = located(engine, record)?;
-    engine.config().defaults.overlay(&mut record.host_config);
+    engine.live().defaults.overlay(&mut record.host_config);
     let spec = resolve::spec(&record, facts(engine, &record, user, peers, &folder)?)?;
     let mut fds = Fds::default();
     let mounts = sources(&spec, &record, peers, &mut fds)?;

@@ -16,16 +16,17 @@ pub async fn info(engine: &Engine) -> Result<Info> {
 /// Blocks.
 fn collect(engine: &Engine) -> Result<Info> {
     let limits = Limits::of_this_machine()?;
+    let live = engine.live();
     let mut info = Info {
         id: id::ensure(&engine.config().data_root)?,
         images: i64::try_from(engine.store().images()?.len()).unwrap_or(i64::MAX),
-        debug: engine.config().debug,
+        debug: live.debug,
         n_fd: i64::try_from(sys::fs::read_dir("/proc/self/fd")?.len()).unwrap_or(i64::MAX),
         n_goroutines: i64::try_from(sys::process::thread_count()?).unwrap_or(i64::MAX),
         n_events_listener: i64::try_from(engine.events().listeners()).unwrap_or(i64::MAX),
         system_time: sys::time::now_rfc3339_nano(),
         security_options: security::options(limits.unified)?,
-        labels: engine.config().labels.clone(),
+        labels: live.labels.clone(),
         ..ours(engine)
     };
     count_containers(engine, &mut info);
@@ -50,13 +51,13 @@ fn ours(engine: &Engine) -> Info {
             authorization: None,
             log: texts(&["json-file"]),
         },
-        logging_driver: engine.config().defaults.log.kind.clone(),
+        logging_driver: engine.live().defaults.log.kind.clone(),
         index_server_address: "https://index.docker.io/v1/".into(),
         docker_root_dir: engine.config().data_root.display().to_string(),
         server_version: VERSION.into(),
         // The names that a container may ask for mean the same program.
         runtimes: ["kogge-runtime", "runc"].map(|name| (name.to_owned(), runtime.clone())).into(),
-        default_runtime: engine.config().defaults.runtime.clone(),
+        default_runtime: engine.live().defaults.runtime.clone(),
         swarm: Swarm { local_node_state: "inactive".into(), ..Swarm::default() },
         live_restore_enabled: true,
         init_binary: "docker-init".into(),
@@ -117,10 +118,15 @@ fn fill_machine(info: &mut Info) -> Result<()> {
     info.n_cpu = host.cpus.into();
     info.mem_total = i64::try_from(host.memory).unwrap_or(i64::MAX);
     info.kernel_version = kernel()?;
-    info.name = sys::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
+    info.name = hostname()?;
     info.ipv4_forwarding = sys::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")?.trim() == "1";
     (info.operating_system, info.os_version) = operating_system(&os_release()?);
     Ok(())
+}
+
+/// The machine's name. Blocks.
+pub(super) fn hostname() -> Result<String> {
+    Ok(sys::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
 /// The kernel's release. Blocks.
@@ -149,7 +155,7 @@ fn operating_system(os_release: &str) -> (String, String) {
 
 fn warnings(engine: &Engine, info: &Info, limits: Limits) -> Vec<String> {
     let mut warnings = limits.warnings();
-    warnings.extend(engine.config().warnings.iter().map(|text| format!("WARNING: {text}")));
+    warnings.extend(engine.live().warnings.iter().map(|text| format!("WARNING: {text}")));
     if !info.ipv4_forwarding {
         warnings.push("WARNING: IPv4 forwarding is disabled".into());
     }
