@@ -1,7 +1,8 @@
 //! Packing a tree, or one path in it, into a tar stream.
 //!
 //! Guarantees: the same tree gives the same bytes; nothing outside the root is read, whoever swaps names for links
-//! meanwhile; no link is followed. A file that changes while it is read goes in with the size that it had first.
+//! meanwhile; no link is followed. A file that changes while it is read goes in with the size that it had first, one that
+//! the kernel makes up (proc(5), sysfs(5)) with the size that it turns out to have.
 //! Sockets are left out, as by Docker.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use fault::{Doing, Error, Kind, Result};
+use fault::{Call, Doing, Error, Kind, Result};
 use sys::fs::{self, FileKind, OpenHow, Stat};
 use sys::time::Timestamp;
 use sys::xattr;
@@ -183,6 +184,15 @@ impl<W: Write> Packing<'_, W> {
         if !fs::fstat(&file)?.is_file() {
             return Ok(());
         }
+        if may_be_made_up(stat) {
+            // Of a whole folder of them, some cannot be read.
+            let content = match made_up(&file) {
+                Err(error) if self.how.path.file_name() == Some(name) => return Err(error),
+                content => content.unwrap_or_default(),
+            };
+            header.size = content.len() as u64;
+            return self.append(&header, &content[..]);
+        }
         header.size = stat.size;
         // A file that shrank is filled with zeros: the header is written already.
         self.append(&header, file.chain(io::repeat(0)))
@@ -208,6 +218,28 @@ impl<W: Write> Packing<'_, W> {
         self.writer.append(header, content)
     }
 }
+
+/// Whether the size may be none: procfs says 0, sysfs a page, and neither has blocks. Others that look so are small.
+fn may_be_made_up(stat: &Stat) -> bool {
+    stat.blocks == 0 && stat.size <= PAGE_BYTES
+}
+
+const PAGE_BYTES: u64 = 4096;
+
+/// What is there without waiting.
+fn made_up(file: &File) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    match file.take(MADE_UP_BYTES_MAX + 1).read_to_end(&mut content) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error).call(|| "read"),
+        _ if content.len() as u64 > MADE_UP_BYTES_MAX => Err(Error::invalid(format!(
+            "it is longer than {MADE_UP_BYTES_MAX} bytes and does not say how long"
+        ))),
+        _ => Ok(content),
+    }
+}
+
+/// It is kept in memory until its size is known. The longest common one, smaps of a large process, stays below.
+const MADE_UP_BYTES_MAX: u64 = 16 << 20;
 
 /// `None` for what archives do not hold.
 fn kind_of(stat: &Stat) -> Option<EntryKind> {

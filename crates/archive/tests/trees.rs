@@ -568,6 +568,28 @@ fn a_tree_packed_and_extracted_is_the_same() {
 }
 
 #[test]
+fn what_the_kernel_makes_up_has_the_content_that_it_has_when_read() {
+    let root = fs::open_dir("/").unwrap();
+    let packed = |path: &str| {
+        let mut writer = Writer::new(Vec::new());
+        let how = Pack { path: Path::new(path), name: Path::new("it"), ..Pack::default() };
+        pack(root.as_fd(), &how, &mut writer)?;
+        let bytes = writer.finish()?;
+        let mut reader = Reader::new(&bytes[..]);
+        let mut text = String::new();
+        reader.next()?.unwrap().read_to_string(&mut text).unwrap();
+        Ok::<_, fault::Error>(text)
+    };
+    let status = packed(&format!("proc/{}/status", std::process::id())).unwrap();
+    assert!(status.starts_with("Name:\t") && status.ends_with('\n'), "{status}");
+    // sysfs says a page.
+    let text = packed("sys/kernel/mm/transparent_hugepage/enabled").unwrap();
+    assert!(text.ends_with('\n'), "{text:?}");
+    let error = packed(&format!("proc/{}/mem", std::process::id())).unwrap_err().to_string();
+    assert!(error.contains("read"), "{error}");
+}
+
+#[test]
 fn names_in_the_archive_are_as_docker_gives_them() {
     let tree = Tree::new();
     tree.extract(&[dir("etc/nginx"), file("etc/nginx/a.conf"), file("etc/nginx.conf"), symlink("e", "etc")])
