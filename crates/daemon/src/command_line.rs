@@ -33,7 +33,7 @@ pub(crate) fn parse(persona: Persona, words: impl IntoIterator<Item = OsString>)
                 validate = true;
                 continue;
             }
-            Arg::Value(word) if word == "teardown" && persona == Persona::Kogged && !teardown => {
+            Arg::Value(word) if word == "teardown" && !teardown => {
                 teardown = true;
                 continue;
             }
@@ -130,9 +130,13 @@ fn version(persona: Persona) -> String {
 
 fn help(persona: Persona) -> String {
     let mut text = format!("Usage:  {} [OPTIONS]\n\n{ABOUT}\n", persona.name());
+    text.push_str("\nCommands:\n");
     if persona == Persona::Kogged {
-        text.push_str("\nCommands:\n  registry               Serve a registry of images (kogged registry --help)\n  teardown               Remove all containers and networks of a daemon with these options\n");
+        text.push_str("  registry               Serve a registry of images (kogged registry --help)\n");
     }
+    text.push_str(
+        "  teardown               Remove all containers and networks of a daemon with these options\n",
+    );
     text.push_str("\nOptions:\n");
     let own = SETTINGS.iter().filter_map(|setting| match setting.meaning {
         Meaning::Set(_, about) => Some((setting.short, setting.flag, about)),
@@ -250,6 +254,10 @@ mod tests {
         );
         assert!(matches!(wish("--validate -D"), Ok(Wish::Print(text)) if text == "configuration OK"));
         assert!(wish("teardown teardown").is_err());
+        let dockerd = parse(Persona::Dockerd, ["teardown".into()]);
+        assert!(
+            matches!(dockerd, Ok(Wish::Teardown(settings)) if settings.data_root == Path::new("/var/lib/docker"))
+        );
     }
 
     #[test]

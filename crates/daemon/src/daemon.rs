@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::Engine;
 use fault::{Call, Doing, Error, Result};
@@ -52,7 +52,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
 async fn live(settings: &Settings, level: &log::Level, mut inherited: Vec<OwnedFd>) -> Result<()> {
     let mut signals = Signals::open()?;
     make_folders(settings)?;
-    let _alone = lock(&settings.data_root).await?;
+    let _alone = lock(&settings.data_root, LOCK_PATIENCE).await?;
     let _pid_file = PidFile::write(&settings.pid_file)?;
     let mut listeners = Vec::new();
     for host in settings.hosts() {
@@ -90,8 +90,9 @@ pub(crate) fn make_folders(settings: &Settings) -> Result<()> {
 
 /// One daemon a data root. The lock dies with its process, and a moment later with children that this process was just
 /// starting when it was killed: until they have executed their program they share its descriptors.
-async fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
-    for _ in 0..LOCK_ATTEMPTS {
+pub(crate) async fn lock(data_root: &Path, patience: Duration) -> Result<sys::fs::Lock> {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
         if let Some(lock) = sys::fs::Lock::try_acquire(lock_file(data_root))? {
             return Ok(lock);
         }
@@ -100,7 +101,7 @@ async fn lock(data_root: &Path) -> Result<sys::fs::Lock> {
     Err(Error::conflict(format!("another daemon is running on the data root {}", data_root.display())))
 }
 
-pub(crate) fn lock_file(data_root: &Path) -> PathBuf {
+fn lock_file(data_root: &Path) -> PathBuf {
     data_root.join("kogged.lock")
 }
 
@@ -203,7 +204,7 @@ impl Signals {
 }
 
 /// Half a second: much longer than an exec takes, and soon enough to hear of a daemon that really runs.
-const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Two threads are enough to copy bytes and wait; blocking work has its own.

@@ -56,7 +56,9 @@ fn is_daemon(pid: u32) -> bool {
     let name = read("comm");
     let known =
         [Persona::Kogged, Persona::Dockerd].iter().any(|one| one.name().as_bytes() == name.trim_ascii());
-    known && !read("cmdline").is_empty()
+    let program = |process: &str| std::fs::read_link(format!("/proc/{process}/exe")).ok();
+    let same = || program("self").is_some_and(|own| program(&pid.to_string()) == Some(own));
+    !read("cmdline").is_empty() && (known || same())
 }
 
 #[cfg(test)]

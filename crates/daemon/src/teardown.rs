@@ -1,15 +1,16 @@
-//! `kogged teardown`: takes away what a daemon with these settings has made of the kernel, and its containers.
+//! `kogged teardown`, under its other name `dockerd teardown`: takes away what a daemon with these settings has made of
+//! the kernel, and its containers.
 //!
 //! A daemon that still runs is ended first. Images, volumes and the folders themselves stay.
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use api::container::{ListOptions, Remove};
 use engine::{Engine, container};
 use fault::{Call, Doing, Kind, Result};
 use runtime::cgroup::Cgroup;
-use sys::fs::Lock;
 use sys::process::PidFd;
 use sys::signal::SIGTERM;
 use tracing::info;
@@ -21,8 +22,10 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     log::open(settings.level(), settings.log_format);
     end_daemon(&settings.pid_file)?;
     daemon::make_folders(settings)?;
-    let _alone = Lock::acquire(daemon::lock_file(&settings.data_root))?;
-    daemon::runtime()?.block_on(take_away(settings))
+    daemon::runtime()?.block_on(async {
+        let _alone = daemon::lock(&settings.data_root, PATIENCE).await?;
+        take_away(settings).await
+    })
 }
 
 async fn take_away(settings: &Settings) -> Result<()> {
@@ -37,6 +40,9 @@ async fn take_away(settings: &Settings) -> Result<()> {
     engine.shutdown().await;
     remove_cgroup(&settings.cgroup_parent)
 }
+
+/// A daemon that was told to end finishes what it is doing first.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The containers' parent, in every hierarchy where nothing else lives in it.
 fn remove_cgroup(parent: &str) -> Result<()> {

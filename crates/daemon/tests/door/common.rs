@@ -1,10 +1,11 @@
 //! A daemon of a test's own, in a folder of its own, and the bytes to speak with it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
@@ -27,8 +28,17 @@ impl Daemon {
         Self::start_in(tempfile::tempdir_in("/dev/shm").unwrap(), flags)
     }
 
+    /// Another name of the program.
+    pub(crate) fn start_program(program: &Path, flags: &[&str]) -> Self {
+        Self::launch(program, tempfile::tempdir_in("/dev/shm").unwrap(), flags)
+    }
+
     pub(crate) fn start_in(folder: TempDir, flags: &[&str]) -> Self {
-        let mut child = command(&folder).args(flags).stderr(Stdio::piped()).spawn().unwrap();
+        Self::launch(Path::new(env!("CARGO_BIN_EXE_kogged")), folder, flags)
+    }
+
+    fn launch(program: &Path, folder: TempDir, flags: &[&str]) -> Self {
+        let mut child = command(program, &folder).args(flags).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
         let sockets = 1 + flags.iter().filter(|flag| **flag == "-H").count();
@@ -50,7 +60,17 @@ impl Daemon {
 
     /// A second daemon's try on the same folder.
     pub(crate) fn rival(&self) -> std::process::Output {
-        command(&self.folder).output().unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_kogged"))).output().unwrap()
+    }
+
+    /// The program with this daemon's settings.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        command(program, &self.folder)
+    }
+
+    /// Waits for the end that somebody else has brought about.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     pub(crate) fn signal(&self, number: &str) {
@@ -107,11 +127,11 @@ impl Drop for Daemon {
     }
 }
 
-fn command(folder: &TempDir) -> Command {
+fn command(program: &Path, folder: &TempDir) -> Command {
     let path = |name: &str| folder.path().join(name).display().to_string();
     // Nothing is run here. A real runtime beside the daemon is found first.
     drop(std::os::unix::fs::symlink("/bin/true", path("kogge-runtime")));
-    let mut command = tool(env!("CARGO_BIN_EXE_kogged"));
+    let mut command = tool(program);
     command.args(["-H", &format!("unix://{}", path("kogge.sock")), "--data-root", &path("data")]);
     command.args(["--exec-root", &path("run"), "--pidfile", &path("kogged.pid"), "--bridge", "koggetest0"]);
     command.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
@@ -119,7 +139,7 @@ fn command(folder: &TempDir) -> Command {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests drive the real program")]
-pub(crate) fn tool(program: &str) -> Command {
+pub(crate) fn tool(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 

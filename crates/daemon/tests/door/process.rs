@@ -35,6 +35,20 @@ fn a_reload_does_not_end_it() {
 }
 
 #[test]
+fn teardown_ends_a_daemon_of_either_name() {
+    for name in ["kogged", "dockerd"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kogged"), &program).unwrap();
+        let mut daemon = Daemon::start_program(&program, &[]);
+        let output = daemon.command(&program).arg("teardown").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(daemon.ended().success());
+        assert!(!daemon.socket().exists() && !daemon.pid_file().exists());
+    }
+}
+
+#[test]
 fn a_reload_changes_labels_and_is_told() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let file = folder.path().join("daemon.json");
