@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 use sys::fs;
 
 use crate::catalog::{Catalog, Entry};
+use crate::reserve::{Reserve, is_full};
 use crate::scratch::Scratch;
 
 #[derive(Debug)]
 pub(crate) struct Db {
     path: PathBuf,
+    reserve: Reserve,
     /// One writer at a time. Empty after a failed write, when redb refuses everything until it is opened anew.
     database: Mutex<Option<Database>>,
     catalog: RwLock<Arc<Catalog>>,
@@ -34,6 +36,7 @@ impl Db {
         let catalog = load(&database).map_err(|error| damaged(path, error))?;
         Ok(Self {
             path: path.into(),
+            reserve: Reserve::at(path.with_file_name("reserve")),
             database: Mutex::new(Some(database)),
             catalog: RwLock::new(Arc::new(catalog)),
         })
@@ -50,10 +53,29 @@ impl Db {
         let mut new = Catalog::clone(&old);
         let value = change(&mut new)?;
         if new != *old {
-            self.store(&mut database, &old, &new)?;
+            let shrinks = new.images.len() + new.names.len() < old.images.len() + old.names.len();
+            match self.store(&mut database, &old, &new) {
+                Err(error) if shrinks && is_full(&error) && self.reserve.spend() => {
+                    self.store(&mut database, &old, &new)?;
+                }
+                stored => stored?,
+            }
             *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         }
         Ok(value)
+    }
+
+    /// Runs what makes room, and once more with the room that is kept back if it finds none itself.
+    pub(crate) fn making_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(error) if is_full(&error) && self.reserve.spend() => work(),
+            done => done,
+        }
+    }
+
+    /// Room is kept back again, as soon as there is some.
+    pub(crate) fn keep_reserve(&self) {
+        self.reserve.keep();
     }
 
     fn store(&self, slot: &mut Option<Database>, old: &Catalog, new: &Catalog) -> Result<()> {

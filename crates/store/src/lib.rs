@@ -8,6 +8,7 @@
 //! ```text
 //! <root>/lock                          held by the process that has the store open
 //! <root>/meta.redb                     images and their names (catalog.rs, db.rs)
+//! <root>/reserve                       room to remove something on a full disk (reserve.rs)
 //! <root>/content/                      an OCI image layout: oci-layout, index.json, blobs/sha256/<hex>
 //! <root>/layers/<diffID hex>/          diff/ in overlay's own form of whiteouts, layer.json
 //! <root>/layers/init/                  the lowest layer of every snapshot (snapshot/init_layer.rs)
@@ -37,6 +38,7 @@ mod partial;
 mod pipe;
 mod publish;
 mod remove;
+mod reserve;
 mod resolve;
 mod save;
 mod scratch;

@@ -86,12 +86,20 @@ impl Store {
     /// called in the background after images or snapshots came or went.
     pub fn sweep(&self) -> Result<()> {
         let _alone = self.inner.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle()?;
+        // On a full disk the one may need the room that the other makes.
+        let settled = self.settle();
         for name in fs::read_dir(self.path("trash"))? {
             sys::crash::point("store.sweep.one");
             fs::remove_tree(self.path("trash").join(name))?;
         }
+        self.inner.db.keep_reserve();
+        settled?;
         self.discard_old_partials()
+    }
+
+    /// Runs what makes room, repeatable work; once more with the room that the store keeps back if it finds none itself.
+    pub fn making_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        self.inner.db.making_room(work)
     }
 
     pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {

@@ -86,6 +86,40 @@ fn what_has_no_room_leaves_nothing() {
 }
 
 #[test]
+fn whoever_makes_room_needs_none() {
+    let host = Host::new();
+    let disk = SmallDisk::under(&host);
+    let daemon = host.start();
+    let client = daemon.own();
+    witness::image(&client);
+    for name in ["first", "second"] {
+        let root = image::single_file_root(name, &vec![8; 64 << 10], 0o644).unwrap();
+        client.ok_with(&["import", "-", name], &root);
+    }
+    client.ok(&["create", "--name", "made", "busybox", "true"]);
+    client.ok(&["run", "-d", "--name", "stopped", "--stop-signal", "KILL", "busybox", "sleep", "1000"]);
+    let filler = disk.fill();
+    // Each first of all on a full disk.
+    client.ok(&["rmi", "first"]);
+    fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
+    client.ok(&["rm", "made"]);
+    fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
+    // Its end cannot be written down, and what is left of the run is in nobody's way.
+    client.ok(&["stop", "stopped"]);
+    let start = client.run(&["start", "stopped"]);
+    assert!(start.code == 0 || start.stderr.to_lowercase().contains("no space left on device"), "{start:?}");
+    client.run(&["stop", "stopped"]);
+    fs::remove_file(filler).unwrap();
+    client.ok(&["start", "stopped"]);
+    client.ok(&["rm", "-f", "stopped"]);
+    // What was given away is kept back again.
+    assert!(remains::comes_true(|| host.folder().join("data/store/reserve").exists()));
+    disk.fill();
+    client.ok(&["rmi", "second"]);
+    left::nothing(&host, daemon);
+}
+
+#[test]
 fn a_full_disk_loses_no_exit_and_all_goes_on_afterwards() {
     let host = Host::new();
     let disk = SmallDisk::under(&host);

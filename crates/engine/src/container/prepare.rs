@@ -156,9 +156,10 @@ fn check_working_dir(root: BorrowedFd<'_>, dir: &str) -> Result<()> {
 fn intend(engine: &Engine, record: &Record) -> Result<()> {
     let folder = engine.config().run_folder(&record.id);
     sys::fs::create_dir_all(&folder, 0o700)?;
-    // An earlier run's, if its exit could not be recorded for want of room.
-    sys::fs::remove_file_if_exists(config::exit_file(&folder))?;
+    // Both an earlier run's, if its exit could not be recorded for want of room.
+    sys::fs::remove_file_if_exists(config::monitor_socket(&folder))?;
     record.intend_run(&engine.config().folder(&record.id), engine.boot_id())?;
+    sys::fs::remove_file_if_exists(config::exit_file(&folder))?;
     sys::crash::point("container.start.intended");
     Ok(())
 }

@@ -47,8 +47,10 @@ impl Task {
         self.edit(|view| view.record.state.status = edge.to);
         let rootfs = self.rootfs.take();
         let removed = self.engine.blocking(move |engine| {
-            begin(engine, &record, volumes)?;
-            finish(engine, &record)?;
+            engine.store().making_room(|| {
+                begin(engine, &record, volumes)?;
+                finish(engine, &record)
+            })?;
             engine.containers().remove(&record.id, &record.name);
             Ok(())
         });
