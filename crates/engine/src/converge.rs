@@ -13,6 +13,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fault::{Doing, Error, Kind, Result};
+use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use runtime::cgroup::Cgroup;
 use runtime::protocol::{Container, Event, ExecState, Fds, Hello, Request, Target};
 use sys::namespace::Kinds;
@@ -30,12 +32,7 @@ use plan::{Fate, Folder, Run, Then};
 
 pub(crate) async fn converge(engine: &Engine) -> Result<()> {
     let found = engine.blocking(look).await.doing(|| "reading containers")?;
-    let mut fates = Vec::new();
-    for (id, folder) in found {
-        let (run, met) = run_of(engine, &id, &folder).await?;
-        let now = sys::time::now_rfc3339_nano();
-        fates.push((id, plan::fate(folder, run, engine.boot_id(), &now), met));
-    }
+    let mut fates = meet_all(engine, found).await?;
     free_the_rest(engine, &fates).await?;
     // Whoever lives is known before anything is removed: an anonymous volume may have another user.
     fates.sort_by_key(|(_, fate, _)| fate.is_removal());
@@ -43,11 +40,37 @@ pub(crate) async fn converge(engine: &Engine) -> Result<()> {
     for (id, fate, met) in fates {
         follow_ups.extend(apply(engine, id, fate, met).await?);
     }
-    for (id, then) in follow_ups {
-        follow_up(engine, id, then);
+    // Whoever was to go is gone when the engine is open, as with dockerd; starts go on in the background.
+    let (removals, starts): (Vec<_>, Vec<_>) =
+        follow_ups.into_iter().partition(|(_, then)| *then == Then::Remove);
+    let gone = join_all(removals.into_iter().map(|(id, then)| follow_up(engine.clone(), id, then)));
+    if tokio::time::timeout(REMOVAL_PATIENCE, gone).await.is_err() {
+        tracing::warn!("removals take long and go on in the background");
+    }
+    for (id, then) in starts {
+        engine.tasks().spawn(follow_up(engine.clone(), id, then));
     }
     Ok(())
 }
+
+/// Several at a time, because one that does not answer is waited for.
+async fn meet_all(
+    engine: &Engine,
+    found: BTreeMap<ContainerId, Folder>,
+) -> Result<Vec<(ContainerId, Fate, Option<Met>)>> {
+    let fate_of = |(id, folder): (ContainerId, Folder)| async move {
+        let (run, met) = run_of(engine, &id, &folder).await?;
+        let now = sys::time::now_rfc3339_nano();
+        Ok((id, plan::fate(folder, run, engine.boot_id(), &now), met))
+    };
+    stream::iter(found).map(fate_of).buffered(MEETINGS_MAX).try_collect().await
+}
+
+/// A removal is a few renames; only a sick disk takes longer.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Each is a socket and a hop of blocking work at most.
+const MEETINGS_MAX: usize = 16;
 
 /// A monitor that answered, and the execs that it knows.
 struct Met {
@@ -330,19 +353,19 @@ fn register(engine: &Engine, view: View, monitor: Option<Monitor>, execs: Execs)
     Ok(())
 }
 
-/// Starts and removals go on in the background: the engine is open for others.
-fn follow_up(engine: &Engine, id: ContainerId, then: Then) {
+async fn follow_up(engine: Engine, id: ContainerId, then: Then) {
     let Some(container) = engine.containers().get(id.as_str()) else { return };
-    engine.tasks().spawn(async move {
-        let options = api::container::Remove { volumes: true, ..Default::default() };
-        let done = match then {
-            Then::Start => container.ask(Command::Start).await,
-            Then::Restart => container.ask(Command::Due).await,
-            Then::Remove => container.ask(|answer| Command::Remove { options, answer }).await,
-            Then::Nothing => Ok(()),
-        };
-        if let Err(error) = done {
-            tracing::warn!(container = %id, %error, "restart policy not followed");
+    let options = api::container::Remove { volumes: true, ..Default::default() };
+    let (done, trouble) = match then {
+        Then::Start => (container.ask(Command::Start).await, "restart policy not followed"),
+        Then::Restart => (container.ask(Command::Due).await, "restart policy not followed"),
+        Then::Remove => {
+            let removed = container.ask(|answer| Command::Remove { options, answer }).await;
+            (removed, "not removed after its run")
         }
-    });
+        Then::Nothing => return,
+    };
+    if let Err(error) = done {
+        tracing::warn!(container = %id, %error, "{trouble}");
+    }
 }
