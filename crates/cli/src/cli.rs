@@ -9,7 +9,7 @@ use fault::{Doing, Error, Result};
 
 use crate::autostart;
 use crate::config::{self, Config};
-use crate::credentials::Credentials;
+use crate::credentials::{ConfigFile, Credentials};
 use crate::flags::{Matches, csv_fields};
 
 #[derive(Debug)]
@@ -115,6 +115,36 @@ impl Cli {
         config::Context::load(&self.config_folder(), name)
     }
 
+    /// A context as it is kept; the default one as it is for this command.
+    pub(crate) fn context_document(&self, name: &str) -> Result<config::Document> {
+        if name != config::DEFAULT_CONTEXT {
+            return config::Document::load(&self.config_folder(), name);
+        }
+        let mut document = config::Document::new(name, &self.default_host()?);
+        document.describe(DEFAULT_DESCRIPTION);
+        Ok(document)
+    }
+
+    pub(crate) fn save_context(&self, document: &config::Document) -> Result<()> {
+        document.save(&self.config_folder())
+    }
+
+    /// What is not there is no error.
+    pub(crate) fn remove_context(&self, name: &str) -> Result<()> {
+        config::remove_context(&self.config_folder(), name)
+    }
+
+    /// Where a context and its keys are kept.
+    pub(crate) fn context_places(&self, name: &str) -> (String, String) {
+        let (meta, tls) = config::context_places(&self.config_folder(), name);
+        (meta.display().to_string(), tls.display().to_string())
+    }
+
+    pub(crate) fn set_current_context(&self, name: &str) -> Result<()> {
+        let name = Some(name).filter(|name| *name != config::DEFAULT_CONTEXT);
+        ConfigFile::new(&self.config_folder()).set_current_context(name)
+    }
+
     /// Where the default context leads.
     pub(crate) fn default_host(&self) -> Result<String> {
         let endpoint = match self.host()? {
@@ -133,6 +163,8 @@ impl Cli {
         Ok(())
     }
 }
+
+pub(crate) const DEFAULT_DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
 
 const HEADERS: &str = "DOCKER_CUSTOM_HEADERS";
 

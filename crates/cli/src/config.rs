@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fault::{Error, Result};
 use oci::Digest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::create::unreadable;
 
@@ -152,6 +153,101 @@ impl Context {
         }
     }
 }
+
+/// A context's file, of which only what is understood here is changed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Document {
+    name: String,
+    metadata: Map<String, Value>,
+    endpoints: Map<String, Value>,
+    #[serde(skip)]
+    has_keys: bool,
+}
+
+impl Document {
+    pub(crate) fn new(name: &str, host: &str) -> Self {
+        let mut document = Self { name: name.into(), ..Self::default() };
+        document.lead_to(host);
+        document
+    }
+
+    pub(crate) fn load(folder: &Path, name: &str) -> Result<Self> {
+        let has_keys = Context::load(folder, name)?.has_keys;
+        let text = sys::fs::read(context_places(folder, name).0.join(META))?;
+        Ok(Self { has_keys, ..Self::parse(&text)? })
+    }
+
+    /// Bytes from outside.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        let broken = |error| Error::invalid(format!("parsing {META}: {error}"));
+        // The same checks as when it is used.
+        serde_json::from_slice::<Context>(text).map_err(broken)?;
+        serde_json::from_slice(text).map_err(broken)
+    }
+
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// An empty text changes nothing.
+    pub(crate) fn describe(&mut self, description: &str) {
+        if !description.is_empty() {
+            self.metadata.insert("Description".into(), description.into());
+        }
+    }
+
+    pub(crate) fn lead_to(&mut self, host: &str) {
+        self.endpoints.insert("docker".into(), json!({ "Host": host, "SkipTLSVerify": false }));
+    }
+
+    fn docker(&self, field: &str) -> Option<&Value> {
+        self.endpoints.get("docker")?.get(field)
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.docker("Host").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// A copy without its keys would lead somewhere else than what it was copied from.
+    pub(crate) fn refuse_keys(&self) -> Result<()> {
+        match self.has_keys || self.docker("SkipTLSVerify") == Some(&Value::Bool(true)) {
+            true => Err(Error::unsupported(format!("TLS, which the context {:?} asks for", self.name))),
+            false => Ok(()),
+        }
+    }
+
+    /// As Go writes JSON.
+    pub(crate) fn text(&self) -> String {
+        let text = serde_json::to_string(self).expect("names and JSON values are JSON");
+        text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    }
+
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
+        let place = context_places(folder, &self.name).0;
+        sys::fs::create_dir_all(&place, 0o755)?;
+        sys::fs::write_atomic_mode(place.join(META), self.text(), 0o644)
+    }
+}
+
+/// The folders of a context: its description and its keys.
+pub(crate) fn context_places(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let contexts = folder.join("contexts");
+    (contexts.join("meta").join(hash(name)), contexts.join("tls").join(hash(name)))
+}
+
+/// Removes a context and its keys; what is not there is no error.
+pub(crate) fn remove_context(folder: &Path, name: &str) -> Result<()> {
+    let (meta, tls) = context_places(folder, name);
+    for place in [meta, tls] {
+        if sys::fs::exists(&place)? {
+            sys::fs::remove_tree(&place)?;
+        }
+    }
+    Ok(())
+}
+
+const META: &str = "meta.json";
 
 fn hash(name: &str) -> String {
     Digest::sha256(name.as_bytes()).hex().to_owned()

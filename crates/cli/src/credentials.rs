@@ -21,7 +21,7 @@ use oci::Reference;
 use crate::terminal;
 
 pub(crate) use environment::VARIABLE;
-use file::ConfigFile;
+pub(crate) use file::ConfigFile;
 use helper::Helper;
 
 /// The key of docker.io, for historical reasons.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use parity::daemon::{Daemon, Request, wait};
 use parity::help;
-use parity::lines::{ACTIONS, CREATES, MISTAKES, VIEWS};
+use parity::lines::{ACTIONS, CONTEXTS, CREATES, MISTAKES, VIEWS};
 use sys::signal::{SIGINT, SIGTERM};
 
 const KOGGE: &str = env!("CARGO_BIN_EXE_kogge");
@@ -184,6 +184,32 @@ fn logins_are_kept_alike() {
         });
         assert_eq!(kept[1], kept[0], "{line}");
     }
+}
+
+/// A life of contexts, step by step in one folder; what is kept of them is the same to the byte.
+#[test]
+fn contexts_are_made_and_kept_alike() {
+    let [theirs, ours] = ["docker", KOGGE].map(|program| {
+        let daemon = Daemon::start();
+        let step = |line: &&str| run_against(&daemon, program, &words(line));
+        let deeds: Vec<Deed> = CONTEXTS.iter().map(step).collect();
+        let config = std::fs::read(daemon.folder().join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        let meta = daemon.folder().join("contexts/meta");
+        let kept: Vec<_> = names(&meta)
+            .into_iter()
+            .map(|name| {
+                let text = std::fs::read(meta.join(&name).join("meta.json")).unwrap();
+                (name, normal(&text, daemon.folder()))
+            })
+            .collect();
+        (deeds, config, kept)
+    });
+    for (line, (ours, theirs)) in CONTEXTS.iter().zip(ours.0.iter().zip(&theirs.0)) {
+        assert_eq!(ours, theirs, "{line}");
+    }
+    assert_eq!(ours.1, theirs.1);
+    assert_eq!(ours.2, theirs.2);
 }
 
 #[test]
@@ -405,6 +431,7 @@ fn what_is_not_built_is_refused() {
         ("create --use-api-socket busybox", "not supported: --use-api-socket"),
         ("create --disable-content-trust=false busybox", "not supported: content trust"),
         ("DOCKER_CONTENT_TRUST=1 create busybox", "not supported: content trust"),
+        ("context create xx --docker host=tcp://x,ca=/x", "not supported: TLS, which --docker ca asks for"),
         ("build .", "not supported: docker build"),
         ("image build .", "not supported: docker image build"),
     ] {

@@ -65,7 +65,7 @@ pub(crate) struct Settings {
     pub(crate) pools: Vec<Ipv4Net>,
     pub(crate) registries: registry::client::Config,
     /// The same settings without the configuration file, for a reload.
-    pub(crate) by_flags: Option<Box<Settings>>,
+    pub(crate) by_flags: Option<Box<Self>>,
     /// Settings that have lost their meaning, and why.
     pub(crate) deprecated: Vec<(&'static str, &'static str)>,
     /// What was asked for and is not built, but harms nobody.

@@ -43,7 +43,10 @@ pub(crate) async fn converge(engine: &Engine) -> Result<()> {
     // Whoever was to go is gone when the engine is open, as with dockerd; starts go on in the background.
     let (removals, starts): (Vec<_>, Vec<_>) =
         follow_ups.into_iter().partition(|(_, then)| *then == Then::Remove);
-    join_all(removals.into_iter().map(|(id, then)| follow_up(engine.clone(), id, then))).await;
+    let gone = join_all(removals.into_iter().map(|(id, then)| follow_up(engine.clone(), id, then)));
+    if tokio::time::timeout(REMOVAL_PATIENCE, gone).await.is_err() {
+        tracing::warn!("removals take long and go on in the background");
+    }
     for (id, then) in starts {
         engine.tasks().spawn(follow_up(engine.clone(), id, then));
     }
@@ -62,6 +65,9 @@ async fn meet_all(
     };
     stream::iter(found).map(fate_of).buffered(MEETINGS_MAX).try_collect().await
 }
+
+/// A removal is a few renames; only a sick disk takes longer.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Each is a socket and a hop of blocking work at most.
 const MEETINGS_MAX: usize = 16;

@@ -180,3 +180,27 @@ fn a_monitor_that_dies_without_a_daemon_is_found_out() {
     }
     left::nothing(&host, daemon);
 }
+
+/// Those that end while nobody is there: the first look at the next daemon finds none of them.
+#[test]
+fn what_was_to_be_removed_is_gone_when_the_next_daemon_answers() {
+    let host = Host::new();
+    let daemon = host.start();
+    let client = daemon.own();
+    witness::image(&client);
+    let gate = host.folder().join("gate");
+    std::fs::create_dir(&gate).unwrap();
+    let bind = format!("{}:/gate", gate.display());
+    let script = "while ! test -e /gate/open; do usleep 10000; done";
+    for _ in 0..5 {
+        client.ok(&["run", "-d", "--rm", "-v", &bind, "-v", "/anonymous", "busybox", "sh", "-c", script]);
+    }
+    daemon.kill();
+    std::fs::write(gate.join("open"), "").unwrap();
+    // The monitors are the last to go.
+    assert!(remains::comes_true(|| host.processes().is_empty()), "{:?}", host.processes());
+    let daemon = host.start();
+    assert_eq!(daemon.own().ok(&["ps", "-aq"]), "");
+    assert_eq!(daemon.own().ok(&["volume", "ls", "-q"]), "");
+    left::nothing(&host, daemon);
+}

@@ -186,7 +186,7 @@ fn is_another_kind(error: &Error) -> bool {
 }
 
 /// What is shown at the end, after all objects were asked for.
-struct View {
+pub(super) struct View {
     format: String,
     documents: Vec<Vec<u8>>,
     text: String,
@@ -194,7 +194,7 @@ struct View {
 }
 
 impl View {
-    fn new(format: &str) -> Outcome<Self> {
+    pub(super) fn new(format: &str) -> Outcome<Self> {
         if !matches!(format, "" | "json") {
             Template::parse(format).map_err(|problem| Exit::new(64, problem.to_string()))?;
         }
@@ -202,11 +202,26 @@ impl View {
     }
 
     fn add(&mut self, object: Object, json: Vec<u8>) {
+        // The client decodes volumes itself, and has nothing else to look at.
+        let kind = (object == Object::Volume).then_some("volume.Volume");
+        self.push(json, object.skeleton(), kind);
+    }
+
+    /// A document of our own, which is a value of this type to Docker.
+    pub(super) fn add_typed(&mut self, json: Vec<u8>, kind: &str) {
+        self.push(json, &[], Some(kind));
+    }
+
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.errors.push(error.to_string());
+    }
+
+    fn push(&mut self, json: Vec<u8>, skeleton: Skeleton, kind: Option<&str>) {
         if matches!(self.format.as_str(), "" | "json") {
             self.documents.push(json);
             return;
         }
-        match filled(&self.format, &json, object) {
+        match filled(&self.format, &json, skeleton, kind) {
             Ok(text) => {
                 self.text.push_str(&text);
                 self.text.push('\n');
@@ -215,7 +230,7 @@ impl View {
         }
     }
 
-    fn show(self) -> Outcome {
+    pub(super) fn show(self) -> Outcome {
         terminal::print(&self.rendered()?)?;
         match self.errors.is_empty() {
             true => Ok(()),
@@ -241,13 +256,17 @@ impl View {
 }
 
 /// A template over one document.
-fn filled(template: &str, json: &[u8], object: Object) -> std::result::Result<String, String> {
-    let document = Document::parse(json, object.skeleton()).map_err(|error| error.to_string())?;
+fn filled(
+    template: &str,
+    json: &[u8],
+    skeleton: Skeleton,
+    kind: Option<&str>,
+) -> std::result::Result<String, String> {
+    let document = Document::parse(json, skeleton).map_err(|error| error.to_string())?;
     let template = Template::over(template, document.orders).map_err(|problem| problem.to_string())?;
-    let text = match object {
-        // The client decodes these itself, and has nothing else to look at.
-        Object::Volume => template.execute(&document.value, "volume.Volume"),
-        _ => template.execute_on_map(&document.value),
+    let text = match kind {
+        Some(kind) => template.execute(&document.value, kind),
+        None => template.execute_on_map(&document.value),
     };
     text.map_err(|problem| problem.to_string())
 }

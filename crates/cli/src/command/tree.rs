@@ -129,7 +129,17 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "context",
         about: "Manage contexts",
-        entries: &[entry("ls", &context::LIST).aliases(&["list"]), entry("show", &context::SHOW)],
+        entries: &[
+            entry("create", &context::CREATE),
+            entry("export", &context::EXPORT),
+            entry("import", &context::IMPORT),
+            entry("inspect", &context::INSPECT),
+            entry("ls", &context::LIST).aliases(&["list"]),
+            entry("rm", &context::REMOVE).aliases(&["remove"]),
+            entry("show", &context::SHOW),
+            entry("update", &context::UPDATE),
+            entry("use", &context::USE),
+        ],
     },
     Group {
         name: "image",
@@ -232,12 +242,8 @@ pub(super) const LATER: &[&str] = &[
 ];
 
 /// Commands of groups that are known by name only.
-pub(super) const LATER_IN_GROUPS: &[(&str, &[&str])] = &[
-    ("context", &["create", "export", "import", "inspect", "rm", "update", "use"]),
-    ("image", &["build"]),
-    ("system", &["dial-stdio"]),
-    ("volume", &["update"]),
-];
+pub(super) const LATER_IN_GROUPS: &[(&str, &[&str])] =
+    &[("image", &["build"]), ("system", &["dial-stdio"]), ("volume", &["update"])];
 
 #[cfg(test)]
 mod tests {

@@ -12,12 +12,12 @@ use serde_json::{Map, Value};
 use super::hostname;
 
 #[derive(Debug)]
-pub(super) struct ConfigFile {
+pub(crate) struct ConfigFile {
     path: PathBuf,
 }
 
 impl ConfigFile {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { path: folder.join("config.json") }
     }
 
@@ -62,6 +62,17 @@ impl ConfigFile {
             return Ok(false);
         }
         self.write(&document).map(|()| true)
+    }
+
+    /// Which context is meant when none is named; without one it is the default.
+    pub(crate) fn set_current_context(&self, name: Option<&str>) -> Result<()> {
+        let mut document = self.read()?;
+        document.entry("auths").or_insert_with(|| Value::Object(Map::new()));
+        match name {
+            Some(name) => drop(document.insert("currentContext".into(), name.into())),
+            None => drop(document.remove("currentContext")),
+        }
+        self.write(&document)
     }
 
     pub(super) fn erase(&self, server: &str) -> Result<()> {

@@ -405,6 +405,7 @@ const MAPS: &[&str] = &[
     "Data",
     "Details",
     "DriverOpts",
+    "Endpoints",
     "EndpointsConfig",
     "ExposedPorts",
     "IndexConfigs",
@@ -417,6 +418,7 @@ const MAPS: &[&str] = &[
     "Status",
     "StorageOpt",
     "Sysctls",
+    "TLSMaterial",
     "Tmpfs",
     "Volumes",
 ];

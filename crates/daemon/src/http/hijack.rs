@@ -246,10 +246,11 @@ mod tests {
         let (mut client, ours) = UnixStream::pair().unwrap();
         let preface = Bytes::from_static(b"no such program");
         let takeover = Takeover { upgrade: true, media: Media::Raw, preface, process: None };
-        let running = tokio::spawn(takeover.run(Socket::Unix(ours), Bytes::new()));
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(takeover.run(Socket::Unix(ours), Bytes::new()));
         assert!(read_once(&mut client).await.ends_with("\r\n\r\n"));
         assert_eq!(read_all(&mut client).await, "no such program");
-        running.await.unwrap().unwrap();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -341,8 +341,7 @@ mod tests {
 
     #[test]
     fn who_joins_a_network_has_no_endpoint() {
-        let endpoints =
-            r#"{"container:a":{"MacAddress":"02:00:00:00:00:01"},"bridge":{"MacAddress":"02:00:00:00:00:01"}}"#;
+        let endpoints = r#"{"container:a":{"MacAddress":"02:00:00:00:00:01"},"bridge":{"MacAddress":"02:00:00:00:00:01"}}"#;
         let (wanted, odd) = joined("container:0123", endpoints).unwrap();
         assert!(wanted.networking_config.endpoints_config.is_empty());
         assert_eq!(odd, [JOINED_MAC]);

@@ -128,11 +128,10 @@ fn an_import_tells_its_id_and_a_bad_one_why() {
         assert_eq!((lines, shown.config.user.as_str()), (vec![shown.id], "www"));
         let refused = house.imported(&[0; 1024], vec!["RUN x".into()]).await.unwrap_err();
         assert_eq!(refused.to_string(), "RUN is not a valid change command");
-        for (garbage, words) in [(&[7; 1024][..], "archive/tar: invalid tar header"), (b"short", "unexpected EOF")]
-        {
-            let error = house.imported(garbage, Vec::new()).await.unwrap_err();
-            assert_eq!(error.to_string(), words);
-        }
+        let garbage = house.imported(&[7; 1024], Vec::new()).await.unwrap_err();
+        assert_eq!(garbage.to_string(), "archive/tar: invalid tar header");
+        let cut = house.imported(&[0; 100], Vec::new()).await.unwrap_err();
+        assert_eq!(cut.to_string(), "unexpected EOF");
     });
 }
 
@@ -178,16 +177,5 @@ fn an_images_health_check_is_warned_of() {
         assert!(without.warnings.is_empty());
         let own = made(r#"{"Image":"x:1","Cmd":["true"],"Healthcheck":{"Test":["CMD","true"]}}"#).await;
         assert_eq!(own.unwrap_err().to_string(), "not supported: health checks");
-    });
-}
-
-#[test]
-fn images_of_one_second_are_told_apart() {
-    in_house(async |house| {
-        let tar: &[u8] = &[0; 1024];
-        house.imported(tar, Vec::new()).await.unwrap();
-        assert_eq!(house.images(r#"{"since":["busybox"]}"#).await, ["x:1"]);
-        assert_eq!(house.images(r#"{"before":["x:1"]}"#).await, ["busybox:latest"]);
-        assert_eq!(house.images(r#"{"reference":["[^b]:?"]}"#).await, ["x:1"]);
     });
 }
