@@ -100,6 +100,10 @@ fn folder(path: &Path) -> Result<Folder> {
     });
     match found {
         Ok(whole) => Ok(whole),
+        Err(error) if error.kind() == Kind::NotFound && sys::fs::exists(path.join(DOCKERS_RECORD))? => {
+            tracing::warn!(folder = %path.display(), "a container of Docker's, left alone");
+            Ok(Folder::Broken)
+        }
         Err(error) if error.kind() == Kind::NotFound => {
             Ok(Folder::Creating(boxed(Record::load(path, CREATING))))
         }
@@ -112,6 +116,9 @@ fn folder(path: &Path) -> Result<Folder> {
         }
     }
 }
+
+/// In a container's folder of Docker's; under the name `dockerd` the data root is the same (moby, container/container.go).
+const DOCKERS_RECORD: &str = "config.v2.json";
 
 /// An intent that a crash left unreadable promises nothing.
 fn boxed(record: Result<Record>) -> Option<Box<Record>> {

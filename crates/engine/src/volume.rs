@@ -87,8 +87,9 @@ impl Volumes {
         }
         let record = Record::of(wish)?;
         let folder = self.folder(&record.name);
+        let is_anothers = sys::fs::exists(&folder)?;
         let made = self.write(&record, &folder);
-        if made.is_err() {
+        if made.is_err() && !is_anothers {
             // The first error is the one to tell; what stays is swept at the next start.
             drop(sys::fs::remove_tree(&folder));
         }
@@ -167,15 +168,22 @@ impl Volumes {
         Ok(records)
     }
 
-    /// Takes away what an earlier process left half-made or half-removed.
+    /// Takes away what an earlier process left half-made or half-removed. In Docker's data root its volumes lie here,
+    /// too: what holds anything, or may be Docker's, is not ours to remove.
     fn sweep(&self) -> Result<()> {
+        let is_dockers = sys::fs::exists(self.root.join(DOCKERS_RECORDS))?;
         for name in sys::fs::read_dir(&self.root)? {
             let folder = self.root.join(&name);
-            let rubbish = name.to_string_lossy().starts_with(REMOVING) || Record::load(&folder)?.is_none();
-            if rubbish {
+            if name.to_string_lossy().starts_with(REMOVING) {
+                sys::fs::remove_tree(&folder)?;
+            } else if !sys::fs::metadata(&folder)?.is_dir() {
+                continue;
+            } else if Record::load(&folder)?.is_some() {
+                populate::converge(&folder)?;
+            } else if !is_dockers && is_empty(&folder)? {
                 sys::fs::remove_tree(&folder)?;
             } else {
-                populate::converge(&folder)?;
+                tracing::warn!(folder = %folder.display(), "no volume of ours, left alone");
             }
         }
         Ok(())
@@ -211,7 +219,17 @@ impl Drop for Hold<'_> {
     }
 }
 
+/// A volume that nobody has used yet.
+fn is_empty(folder: &Path) -> Result<bool> {
+    match sys::fs::read_dir(folder.join(DATA)) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(true),
+        names => Ok(names?.is_empty()),
+    }
+}
+
 const DATA: &str = "_data";
+/// Docker's database of its volumes, in the same folder as those (moby, volume/service/store.go).
+const DOCKERS_RECORDS: &str = "metadata.db";
 /// No volume's name begins with a dot.
 const REMOVING: &str = ".removing-";
 
@@ -323,6 +341,27 @@ mod tests {
         assert_eq!(std::fs::read_to_string(at("moving/_data/y")).unwrap(), "a container's");
         assert_eq!(sys::fs::metadata(at("moving/_data")).unwrap().uid, 7);
         assert_eq!(volumes.all().unwrap().len(), 3);
+    }
+
+    /// Under the name `dockerd` the data root is Docker's.
+    #[test]
+    fn dockers_volumes_are_left_alone() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let at = |path: &str| root.path().join(path);
+        std::fs::create_dir_all(at("theirs/_data")).unwrap();
+        std::fs::write(at("theirs/_data/f"), "precious").unwrap();
+        std::fs::create_dir_all(at("half-made/_data")).unwrap();
+        Volumes::open(root.path()).unwrap();
+        assert_eq!(names(root.path()), ["theirs"]);
+        std::fs::create_dir_all(at("empty/_data")).unwrap();
+        std::fs::write(at(DOCKERS_RECORDS), "").unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        assert_eq!(names(root.path()), ["empty", "metadata.db", "theirs"]);
+        assert_eq!(std::fs::read_to_string(at("theirs/_data/f")).unwrap(), "precious");
+        assert!(volumes.all().unwrap().is_empty());
+        std::fs::create_dir(at("theirs/volume.json")).unwrap();
+        volumes.create(&Wish { name: "theirs", ..Wish::default() }).unwrap_err();
+        assert_eq!(std::fs::read_to_string(at("theirs/_data/f")).unwrap(), "precious");
     }
 
     #[test]

@@ -72,6 +72,20 @@ fn codes_of_execs_are_kept() {
     });
 }
 
+/// Under the name `dockerd` the data root is Docker's.
+#[test]
+fn containers_of_dockers_are_left_alone() {
+    in_house(async |house| {
+        let theirs = house.path().join("data/containers").join("ab".repeat(32));
+        std::fs::create_dir(&theirs).unwrap();
+        std::fs::write(theirs.join("config.v2.json"), "{}").unwrap();
+        let house = house.reopen().await;
+        assert!(house.engine.containers().all().is_empty());
+        std::fs::remove_dir_all(theirs).expect("still there");
+        house
+    });
+}
+
 #[test]
 fn half_made_and_half_removed_containers_are_gone() {
     in_house(async |house| {

@@ -64,7 +64,8 @@ impl Record {
         let path = folder.join(FILE);
         let bytes = match sys::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            // A file in the folder's place is no volume either.
+            Err(error) if error.kind() == Kind::NotFound || sys::fs::is_nowhere(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let broken = |error: serde_json::Error| {
