@@ -18,7 +18,7 @@ use fault::{Call, Doing, Error, Kind, Result};
 use oci::{Descriptor, Digest, Reference};
 use sha2::{Digest as _, Sha256};
 
-use crate::content::{Writeback, refuse_other_algorithms};
+use crate::content::{StagedBlob, Writeback, refuse_other_algorithms};
 use crate::image::{Manifest, NewImage, parse_config};
 use crate::index::Indexed;
 use crate::layer::{self, HashReader, StagedTree, joined, read_failed};
@@ -59,8 +59,10 @@ impl Store {
         refuse_other_algorithms(diff_id)?;
         lease.hold(Held::Blob(blob.digest.clone()));
         lease.hold(Held::Layer(diff_id.clone()));
+        let is_fetched = self.is_whole_partial(&blob.digest)?;
+        // Looked for second: what is fetched becomes a blob at any moment, and never the other way round.
         let is_stored = self.blob_exists(&blob.digest)?;
-        if !is_stored && !self.is_whole_partial(&blob.digest)? {
+        if !is_stored && !is_fetched {
             return Ok(None);
         }
         if !self.has_layer(diff_id)? {
@@ -86,9 +88,7 @@ impl Store {
         }
         let mut staged = self.stage_indexes(lease, &image.indexes)?;
         for layer in &image.layers {
-            if !self.blob_exists(&layer.blob.digest)? {
-                staged.push(Staged::Blob(self.whole_partial(&layer.blob)?));
-            }
+            staged.extend(self.unpublished(&layer.blob)?.map(Staged::Blob));
         }
         let indexes = image.indexes;
         let image = NewImage {
@@ -103,6 +103,17 @@ impl Store {
         let image = NewImage { indexed: Indexed::of(&indexes, &id), ..image };
         self.register(lease, staged, vec![image])?;
         Ok(id)
+    }
+
+    /// A fetched blob that is none yet. Another image with the same layer may make it one meanwhile.
+    fn unpublished(&self, blob: &Descriptor) -> Result<Option<StagedBlob>> {
+        if self.blob_exists(&blob.digest)? {
+            return Ok(None);
+        }
+        match self.whole_partial(blob) {
+            Err(error) if error.kind() == Kind::NotFound && self.blob_exists(&blob.digest)? => Ok(None),
+            staged => staged.map(Some),
+        }
     }
 
     fn place_tree(&self, tree: Option<StagedTree>) -> Result<()> {

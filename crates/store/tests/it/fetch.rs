@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use fault::Kind;
 use oci::{Descriptor, Digest, media_type};
-use store::{Fetched, Fetching, Layer, Lease, Store};
+use store::{Fetched, Fetching, Layer, Lease, Remove, Store};
 
 use crate::make::{config, count, gzip, import, name, reopen, root, rubbish, store, tar, zstd};
 
@@ -245,6 +245,41 @@ fn two_pulls_may_make_images_of_the_same_bytes() {
     store.image_add(&one, fetched(&[&root()], vec![layer], "app:1")).unwrap();
     store.image_add(&other, fetched(&[&root()], vec![same], "app:2")).unwrap();
     assert_eq!(store.verify().unwrap(), []);
+}
+
+/// The first to publish a blob moves its file away from under the others.
+#[test]
+fn images_of_the_same_bytes_come_at_the_same_moment() {
+    let tar = root();
+    let remote = Remote::gzip(&tar);
+    let (folder, store) = store();
+    for round in 0..50 {
+        let lease = store.lease();
+        let layer = remote.fetch(&store, &lease, remote.bytes.as_slice()).unwrap();
+        let together = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for one in 0..4 {
+                let (store, lease, layer, together) = (&store, &lease, &layer, &together);
+                let image = fetched(&[&root()], vec![layer.clone()], &format!("me/app{one}:{round}"));
+                scope.spawn(move || {
+                    together.wait();
+                    store.layer_hold(lease, &layer.blob, &layer.diff_id).unwrap().expect("it is here");
+                    store.image_add(lease, image).unwrap();
+                });
+            }
+        });
+        for one in 0..4 {
+            store
+                .remove(
+                    &format!("me/app{one}:{round}"),
+                    &Remove { force: false, prune_children: true, in_use: &|_| Vec::new() },
+                )
+                .unwrap();
+        }
+        drop(lease);
+        store.collect().unwrap();
+    }
+    assert!(partials(folder.path()).is_empty());
 }
 
 #[test]
