@@ -5,9 +5,11 @@ use std::process::Command;
 
 use crate::Result;
 
-/// The folder of the workspace.
+/// The folder of the workspace that cargo runs us in. It is not the one that we were built in if two checkouts share a
+/// target folder.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&folder).parent().expect("xtask lies in the workspace").to_owned()
 }
 
 /// A command in the workspace's folder.
