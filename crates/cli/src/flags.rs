@@ -9,10 +9,9 @@ mod csv;
 mod help;
 mod parse;
 
-pub(crate) use check::{
-    bool as parse_bool, bytes as parse_bytes, duration as parse_duration, go_error,
-    unsigned as parse_unsigned,
-};
+use api::units;
+
+pub(crate) use check::{bool as parse_bool, duration as parse_duration, unsigned as parse_unsigned};
 pub(crate) use csv::fields as csv_fields;
 pub(crate) use help::{group as group_help, page as help_page, root as root_help, usage_line};
 pub(crate) use parse::parse;
@@ -186,7 +185,7 @@ impl Matches {
     }
 
     pub(crate) fn bytes(&self, long: &str) -> i64 {
-        check::bytes(self.text(long)).unwrap_or_default()
+        units::bytes(self.text(long)).unwrap_or_default()
     }
 
     /// Nanoseconds.

@@ -1,6 +1,6 @@
 //! The settings about what containers get that ask for nothing else: read, and refused in dockerd's words.
 
-use api::host_config::Ulimit;
+use api::units;
 use fault::{Error, Result};
 
 use crate::options::boolean;
@@ -55,74 +55,21 @@ pub(crate) fn log_opt(settings: &mut Settings, value: &str) -> Result<()> {
 }
 
 pub(crate) fn shm_size(settings: &mut Settings, value: &str) -> Result<()> {
-    settings.defaults.shm_size_bytes = size(value)?;
+    settings.defaults.shm_size_bytes = match units::bytes(value) {
+        Ok(bytes @ 0..) => bytes,
+        Ok(_) => return Err(Error::invalid(format!("invalid size: '{value}'"))),
+        Err(words) => return Err(Error::invalid(words)),
+    };
     Ok(())
-}
-
-/// A size with a binary unit, as Docker's clients read it: `64m`, `1.5GiB`, `100`.
-fn size(text: &str) -> Result<i64> {
-    let wrong = || Error::invalid(format!("invalid size: '{text}'"));
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-    let unit = lower[digits.len()..].trim_start();
-    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit).ok_or_else(wrong)?;
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let bytes = number * 1024_f64.powi(i32::try_from(power).expect("the table is short"));
-    // No machine has so much memory, and a larger number does not fit.
-    if (0.0..9e18).contains(&bytes) { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
 /// `name=soft[:hard]`; -1 is unlimited. A later one of a name takes the place of an earlier.
 pub(crate) fn ulimit(settings: &mut Settings, value: &str) -> Result<()> {
-    let limit = parse_ulimit(value)?;
+    let limit = units::ulimit(value).map_err(Error::invalid)?;
     settings.defaults.ulimits.retain(|known| known.name != limit.name);
     settings.defaults.ulimits.push(limit);
     Ok(())
 }
-
-fn parse_ulimit(text: &str) -> Result<Ulimit> {
-    let invalid = |words: String| Err(Error::invalid(words));
-    let Some((name, values)) = text.split_once('=') else {
-        return invalid(format!("invalid ulimit argument: {text}"));
-    };
-    if !ULIMITS.contains(&name) {
-        return invalid(format!("invalid ulimit type: {name}"));
-    }
-    let number = |text: &str| {
-        let broken = |_| Error::invalid(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
-        text.parse::<i64>().map_err(broken)
-    };
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let (soft, hard) = (number(soft)?, number(hard)?);
-    let most = |value: i64| if value == -1 { i64::MAX } else { value };
-    if most(soft) > most(hard) {
-        return invalid(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        ));
-    }
-    Ok(Ulimit { name: name.to_owned(), hard, soft })
-}
-
-/// As setrlimit(2) has them.
-const ULIMITS: &[&str] = &[
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 pub(crate) fn ipc_mode(settings: &mut Settings, value: &str) -> Result<()> {
     match value {
@@ -191,24 +138,27 @@ fn one_word(text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Persona;
 
     #[test]
-    fn sizes_have_binary_units() {
-        for (text, bytes) in [("64m", 64 << 20), ("1.5 GiB", 3 << 29), ("100", 100), ("0", 0), ("2kb", 2048)]
-        {
-            assert_eq!(size(text).unwrap(), bytes, "{text}");
-        }
+    fn no_machine_has_less_than_nothing_or_more_than_fits() {
+        let mut settings = Settings::of(Persona::Dockerd);
+        shm_size(&mut settings, "1.5GiB").unwrap();
+        assert_eq!(settings.defaults.shm_size_bytes, 3 << 29);
         for wrong in ["", "-1", "m", "1x", "nan", "inf", "99999999p"] {
-            assert!(size(wrong).is_err(), "{wrong}");
+            assert!(shm_size(&mut settings, wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn unlimited_is_more_than_any_number() {
-        assert!(parse_ulimit("core=-1:5").is_err());
-        let limit = parse_ulimit("core=5:-1").unwrap();
-        assert_eq!((limit.soft, limit.hard), (5, -1));
-        assert!(parse_ulimit("core=1:2:3").is_err());
-        assert!(parse_ulimit("core").is_err());
+    fn the_later_limit_of_a_name_counts() {
+        let mut settings = Settings::of(Persona::Dockerd);
+        for text in ["core=1", "nofile=5:-1", "core=2"] {
+            ulimit(&mut settings, text).unwrap();
+        }
+        let limits = settings.defaults.ulimits.iter();
+        let limits: Vec<_> = limits.map(|limit| (limit.name.as_str(), limit.soft, limit.hard)).collect();
+        assert_eq!(limits, [("nofile", 5, -1), ("core", 2, 2)]);
+        assert!(ulimit(&mut settings, "core=-1:5").is_err());
     }
 }

@@ -101,7 +101,8 @@ impl Store {
             configs.push(read_config(&members, image)?);
         }
         let known = self.known_layers(lease, &members, &planned, &configs)?;
-        let trees = self.unpack_layers(lease, &members, &planned, &configs, &known, report)?;
+        let wanted = wanted_layers(&members, &planned, &configs, &known)?;
+        let trees = self.unpack_layers(lease, &members, &wanted, report)?;
         let mut images = Vec::new();
         let of_groups: Vec<Option<usize>> = planned.iter().map(|image| image.group).collect();
         for (image, config) in planned.into_iter().zip(configs) {
@@ -166,31 +167,21 @@ impl Store {
         Ok(there)
     }
 
-    /// Unpacks every layer of the archive that is not here yet, on all processors.
+    /// Unpacks the layers that are not here yet, on all processors.
     fn unpack_layers(
         &self,
         lease: &Lease,
         members: &Members,
-        planned: &[Planned],
-        configs: &[(Vec<u8>, oci::Image)],
-        known: &BTreeMap<Digest, Layer>,
+        wanted: &BTreeMap<&str, Wanted<'_>>,
         report: &mut dyn FnMut(Progress),
     ) -> Result<BTreeMap<String, Tree>> {
-        let mut jobs = BTreeMap::new();
-        for (image, (_, config)) in planned.iter().zip(configs) {
-            for (index, (layer, diff_id)) in image.layers.iter().zip(&config.rootfs.diff_ids).enumerate() {
-                let blob = match members.blob(&layer.member) {
-                    Err(_) if known.contains_key(diff_id) => continue,
-                    blob => blob?,
-                };
-                lease.hold(Held::Layer(diff_id.clone()));
-                lease.hold(Held::Blob(blob.digest.clone()));
-                jobs.entry(layer.member.clone()).or_insert((index, diff_id));
-            }
+        for (member, layer) in wanted {
+            lease.hold(Held::Layer(layer.diff_id.clone()));
+            lease.hold(Held::Blob(members.blob(member)?.digest.clone()));
         }
-        let jobs: Vec<_> = jobs.into_iter().collect();
-        let unpack = |(member, (index, diff_id)): &(String, (usize, &Digest))| {
-            self.unpack_layer(members, member, *index, diff_id).map(|tree| (member.clone(), tree))
+        let jobs: Vec<_> = wanted.iter().collect();
+        let unpack = |(member, layer): &(&&str, &Wanted<'_>)| {
+            self.unpack_layer(members, member, layer).map(|tree| ((**member).to_owned(), tree))
         };
         let mut trees = BTreeMap::new();
         for (member, tree) in in_parallel(&jobs, unpack)? {
@@ -200,7 +191,8 @@ impl Store {
         Ok(trees)
     }
 
-    fn unpack_layer(&self, members: &Members, member: &str, index: usize, diff_id: &Digest) -> Result<Tree> {
+    fn unpack_layer(&self, members: &Members, member: &str, layer: &Wanted<'_>) -> Result<Tree> {
+        let Wanted { index, diff_id } = *layer;
         if self.has_layer(diff_id)? {
             return Ok(Tree { diff_id: diff_id.clone(), size: self.layer_size(diff_id)?, staged: None });
         }
@@ -214,6 +206,34 @@ impl Store {
         }
         Ok(Tree { diff_id: diff_id.clone(), size: staged.size, staged: Some(staged) })
     }
+}
+
+/// A layer that an archive has.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    /// Its place in the first image that has it, for messages.
+    index: usize,
+    diff_id: &'a Digest,
+}
+
+/// The layers of all images by their members, each once, without those that are here and not in the archive.
+fn wanted_layers<'a>(
+    members: &Members,
+    planned: &'a [Planned],
+    configs: &'a [(Vec<u8>, oci::Image)],
+    known: &BTreeMap<Digest, Layer>,
+) -> Result<BTreeMap<&'a str, Wanted<'a>>> {
+    let mut wanted = BTreeMap::new();
+    for (image, (_, config)) in planned.iter().zip(configs) {
+        for (index, (layer, diff_id)) in image.layers.iter().zip(&config.rootfs.diff_ids).enumerate() {
+            match members.blob(&layer.member) {
+                Err(_) if known.contains_key(diff_id) => continue,
+                blob => blob?,
+            };
+            wanted.entry(layer.member.as_str()).or_insert(Wanted { index, diff_id });
+        }
+    }
+    Ok(wanted)
 }
 
 /// Lets the image of a group that has a name lead to the others; `false` if none has one.

@@ -5,7 +5,7 @@ use api::port::{Binding, PortMap};
 use super::{Args, Command};
 use crate::cli::Cli;
 use crate::exit::{Exit, Outcome};
-use crate::flags::{Matches, go_error};
+use crate::flags::Matches;
 use crate::format::{human, join_host_port};
 use crate::terminal;
 
@@ -34,7 +34,7 @@ fn one(ports: &PortMap, wanted: &str, container: &str) -> Outcome<Vec<String>> {
     let protocol = if protocol.is_empty() { "tcp" } else { protocol };
     if number.parse::<u16>().is_err() {
         let problem = if number.parse::<u64>().is_ok() { "value out of range" } else { "invalid syntax" };
-        let why = go_error("ParseUint", number, problem);
+        let why = api::units::go_error("ParseUint", number, problem);
         return Err(Exit::failure(format!("Error: invalid port ({number}): {why}")));
     }
     let key = format!("{number}/{protocol}");

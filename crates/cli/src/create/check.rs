@@ -110,22 +110,22 @@ pub(crate) fn swap(text: &str) -> Checked<String> {
     if text == "-1" {
         return Ok(text.into());
     }
-    crate::flags::parse_bytes(text).map(|bytes| bytes.to_string())
+    api::units::bytes(text).map(|bytes| bytes.to_string())
 }
 
 pub(crate) fn uint16(text: &str) -> Checked<String> {
     let number = crate::flags::parse_unsigned(text)
-        .map_err(|problem| crate::flags::go_error("ParseUint", text, &problem))?;
+        .map_err(|problem| api::units::go_error("ParseUint", text, &problem))?;
     match u16::try_from(number) {
         Ok(number) => Ok(number.to_string()),
-        Err(_) => Err(crate::flags::go_error("ParseUint", text, "value out of range")),
+        Err(_) => Err(api::units::go_error("ParseUint", text, "value out of range")),
     }
 }
 
 pub(super) fn uint64(text: &str) -> Checked<String> {
     crate::flags::parse_unsigned(text)
         .map(|number| number.to_string())
-        .map_err(|problem| crate::flags::go_error("ParseUint", text, &problem))
+        .map_err(|problem| api::units::go_error("ParseUint", text, &problem))
 }
 
 /// Six, eight or twenty bytes, joined by `:`, `-`, or in groups of two by `.`.

@@ -85,7 +85,7 @@ pub(super) fn check_bps(text: &str) -> Checked<String> {
 
 pub(super) fn bps(text: &str) -> Checked<ThrottleDevice> {
     let (path, value) = split(text)?;
-    let rate = crate::flags::parse_bytes(value).ok().and_then(|rate| u64::try_from(rate).ok());
+    let rate = api::units::bytes(value).ok().and_then(|rate| u64::try_from(rate).ok());
     let rate = rate.ok_or_else(|| {
         format!(
             "invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. \

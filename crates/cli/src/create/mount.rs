@@ -57,7 +57,7 @@ fn set(mount: &mut Mount, key: &str, value: &str, field: &str) -> Checked<()> {
         "volume-opt" => insert(&mut driver(mount).options, value),
         "image-subpath" => mount.image_options = Some(json!({ "Subpath": value })),
         "tmpfs-size" => {
-            tmpfs_options(mount).size_bytes = crate::flags::parse_bytes(value).map_err(|_| bad())?;
+            tmpfs_options(mount).size_bytes = api::units::bytes(value).map_err(|_| bad())?;
         }
         "tmpfs-mode" => tmpfs_options(mount).mode = u32::from_str_radix(value, 8).map_err(|_| bad())?,
         _ => return Err(format!("unexpected key '{key}' in '{field}'")),

@@ -140,7 +140,7 @@ fn number(text: &str) -> Checked<u16> {
     let problem = if is_number { "value out of range" } else { "invalid syntax" };
     match text.parse() {
         Ok(number) if is_number => Ok(number),
-        _ => Err(crate::flags::go_error("ParseUint", text, problem)),
+        _ => Err(api::units::go_error("ParseUint", text, problem)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Limits: memory, CPU, block I/O, processes, resource limits.
 
 use api::host_config::{Resources, Ulimit};
+use api::units;
 use serde_json::json;
 
 use super::{Checked, device};
-use crate::flags::{Check, Matches, go_error};
+use crate::flags::{Check, Matches};
 
 pub(super) fn of(matches: &Matches) -> Checked<Resources> {
     let (devices, cdi_names) = device::sort(&matches.list("device"))?;
@@ -84,7 +85,7 @@ pub(crate) fn nano_cpus(text: &str) -> Checked<i64> {
 /// Each limit once, the last one given, ordered by name.
 fn ulimits(matches: &Matches) -> Checked<Vec<Ulimit>> {
     let mut limits: Vec<Ulimit> = Vec::new();
-    for limit in list(matches, "ulimit", ulimit)? {
+    for limit in list(matches, "ulimit", units::ulimit)? {
         limits.retain(|known| known.name != limit.name);
         limits.push(limit);
     }
@@ -93,66 +94,10 @@ fn ulimits(matches: &Matches) -> Checked<Vec<Ulimit>> {
 }
 
 pub(super) fn check_ulimit(text: &str) -> Checked<String> {
-    ulimit(text).map(|_| text.to_owned())
-}
-
-/// `name=soft[:hard]`; -1 is unlimited.
-fn ulimit(text: &str) -> Checked<Ulimit> {
-    let (name, values) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
-    if !LIMITS.contains(&name) {
-        return Err(format!("invalid ulimit type: {name}"));
-    }
-    let parts: Vec<&str> = values.split(':').collect();
-    let (soft, hard) = match parts.as_slice() {
-        [soft] => (limit(soft)?, limit(soft)?),
-        [soft, hard] => {
-            let hard = limit(hard)?;
-            (limit(soft)?, hard)
-        }
-        _ => {
-            return Err(format!(
-                "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
-            ));
-        }
-    };
-    let excess =
-        |what: String| Err(format!("ulimit soft limit must be less than or equal to hard limit: {what}"));
-    match hard {
-        -1 => {}
-        _ if soft == -1 => return excess(format!("soft: -1 (unlimited), hard: {hard}")),
-        _ if soft > hard => return excess(format!("{soft} > {hard}")),
-        _ => {}
-    }
-    Ok(Ulimit { name: name.into(), hard, soft })
-}
-
-fn limit(text: &str) -> Checked<i64> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let problem = if is_number { "value out of range" } else { "invalid syntax" };
-    text.parse().map_err(|_| go_error("ParseInt", text, problem))
+    units::ulimit(text).map(|_| text.to_owned())
 }
 
 const NANO_DIGITS: usize = 9;
-
-/// The resource limits of setrlimit(2) that a container may have.
-const LIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 #[cfg(test)]
 mod tests {
@@ -167,28 +112,5 @@ mod tests {
         }
         assert_eq!(nano_cpus("0.0000000001").unwrap_err(), "value is too precise");
         assert_eq!(nano_cpus("abc").unwrap_err(), "failed to parse abc as a rational number");
-    }
-
-    #[test]
-    fn limits_are_checked() {
-        let both = ulimit("nofile=10:20").unwrap();
-        assert_eq!((both.soft, both.hard), (10, 20));
-        for (text, wanted) in [
-            ("nofile", "invalid ulimit argument: nofile"),
-            ("x=1", "invalid ulimit type: x"),
-            (
-                "nofile=1:2:3",
-                "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
-            ),
-            ("nofile=5:2", "ulimit soft limit must be less than or equal to hard limit: 5 > 2"),
-            ("nofile=a", "strconv.ParseInt: parsing \"a\": invalid syntax"),
-            ("nofile=infinity", "strconv.ParseInt: parsing \"infinity\": invalid syntax"),
-            (
-                "nofile=99999999999999999999",
-                "strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
-            ),
-        ] {
-            assert_eq!(ulimit(text).unwrap_err(), wanted);
-        }
     }
 }

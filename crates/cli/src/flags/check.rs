@@ -1,5 +1,7 @@
 //! Values as Go reads them: numbers, switches, durations, sizes. The error texts are Go's, because they are shown.
 
+use api::units::{self, go_error};
+
 /// `1`, `t`, `T`, `true`, `TRUE`, `True` and their opposites.
 pub(crate) fn bool(text: &str) -> Option<bool> {
     match text {
@@ -44,10 +46,6 @@ pub(crate) fn unsigned(text: &str) -> Result<u64, String> {
         return Err(INVALID.into());
     }
     u64::from_str_radix(digits, radix).map_err(|_| OUT_OF_RANGE.into())
-}
-
-pub(crate) fn go_error(function: &str, text: &str, problem: &str) -> String {
-    format!("strconv.{function}: parsing {text:?}: {problem}")
 }
 
 pub(super) fn span(text: &str) -> Result<String, String> {
@@ -111,31 +109,7 @@ fn unit_nanoseconds(unit: &str) -> Option<f64> {
 }
 
 pub(super) fn size(text: &str) -> Result<String, String> {
-    bytes(text).map(|bytes| bytes.to_string())
-}
-
-/// A size with a binary unit: `64m`, `1.5GiB`, `100`.
-pub(crate) fn bytes(text: &str) -> Result<i64, String> {
-    let invalid = || format!("invalid size: '{text}'");
-    let digits = text.rfind(|c: char| c.is_ascii_digit() || c == '.').ok_or_else(invalid)? + 1;
-    let number: f64 = text[..digits].parse().map_err(|_| go_error("ParseFloat", &text[..digits], INVALID))?;
-    if number < 0.0 || text.starts_with('+') {
-        return Err(invalid());
-    }
-    let unit = text[digits..].strip_prefix(' ').unwrap_or(&text[digits..]).to_lowercase();
-    let scale = scale(&unit).ok_or_else(|| format!("invalid suffix: '{}'", text[digits..].trim_start()))?;
-    // What is too large wraps as in Go on these processors, so that the daemon says what it says to Docker's client.
-    let bytes = number * scale;
-    Ok(if bytes < i64::MAX as f64 { bytes as i64 } else { i64::MIN })
-}
-
-fn scale(unit: &str) -> Option<f64> {
-    let letter = match unit {
-        "" | "b" => return Some(1.0),
-        _ => unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit),
-    };
-    let power = ["k", "m", "g", "t", "p"].iter().position(|known| *known == letter)?;
-    Some(1024f64.powi(i32::try_from(power).ok()? + 1))
+    units::bytes(text).map(|bytes| bytes.to_string())
 }
 
 /// Comma-separated values, or none.
@@ -189,19 +163,5 @@ mod tests {
         ] {
             assert_eq!(duration(text).unwrap_err(), problem);
         }
-    }
-
-    #[test]
-    fn sizes_have_binary_units() {
-        for (text, wanted) in
-            [("100", 100), ("1k", 1024), ("64m", 64 << 20), ("1.5GiB", 3 << 29), ("2 kb", 2048), ("7b", 7)]
-        {
-            assert_eq!(bytes(text), Ok(wanted), "{text}");
-        }
-        assert_eq!(bytes("999999999t"), Ok(i64::MIN));
-        assert_eq!(bytes("x").unwrap_err(), "invalid size: 'x'");
-        assert_eq!(bytes("1.5.5m").unwrap_err(), r#"strconv.ParseFloat: parsing "1.5.5": invalid syntax"#);
-        assert_eq!(bytes("-1").unwrap_err(), "invalid size: '-1'");
-        assert_eq!(bytes("12xb").unwrap_err(), "invalid suffix: 'xb'");
     }
 }

@@ -15,7 +15,7 @@ use api::container::{Create, Created};
 use api::network::EndpointSettings;
 use fault::{Call, Error, Kind, Result};
 use oci::Platform;
-use store::{ImageId, MountOptions};
+use store::{Image, ImageId, MountOptions};
 use sys::fs::OpenHow;
 
 use super::mounts::{self, Inherited};
@@ -48,12 +48,12 @@ fn create_blocking(
     let mut warnings = discard::discard(&mut wanted.host_config.resources, limits);
     validate::create(&wanted, limits)?;
     let image_id = engine.store().resolve_for(&wanted.config.image, platform)?;
-    let (record, odd) = draft(engine, &image_id, wanted).map_err(not_about_images)?;
+    let image = engine.store().image(&image_id)?;
+    let odd_platform = if platform.is_none() { foreign_platform(&image.config.platform()) } else { None };
+    let (record, odd) = draft(engine, image, wanted).map_err(not_about_images)?;
     warnings.extend(odd);
     warnings.extend(validate::warnings(&record.config, &record.host_config));
-    if platform.is_none() {
-        warnings.extend(foreign_platform(engine, &image_id));
-    }
+    warnings.extend(odd_platform);
     let record = named(engine, name, record)?;
     // Until the container is known to all by its insertion.
     let held = engine.volumes().hold(&record.id);
@@ -72,9 +72,9 @@ fn create_blocking(
 }
 
 /// What dockerd says of an image that was made for another machine, and that nobody asked for.
-fn foreign_platform(engine: &Engine, image_id: &ImageId) -> Option<String> {
-    let (found, host) = (engine.store().image(image_id).ok()?.config.platform(), Platform::host_newest());
-    let is_foreign = !found.architecture.is_empty() && host.rank(&found).is_none();
+fn foreign_platform(found: &Platform) -> Option<String> {
+    let host = Platform::host_newest();
+    let is_foreign = !found.architecture.is_empty() && host.rank(found).is_none();
     is_foreign.then(|| {
         format!(
             "The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific \
@@ -89,9 +89,8 @@ fn not_about_images(error: Error) -> Error {
 }
 
 /// The record, complete but for its name, and what is odd in it. Nothing is changed yet.
-fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<(Record, Vec<String>)> {
+fn draft(engine: &Engine, image: Image, mut wanted: Create) -> Result<(Record, Vec<String>)> {
     let id = ContainerId::random()?;
-    let image = engine.store().image(image_id)?;
     let image_config = image.config.config.unwrap_or_default();
     join_hostname(engine, &mut wanted)?;
     defaults::fill(&mut wanted, &id, &defaults::Host::read()?, &engine.live().defaults);
@@ -100,7 +99,7 @@ fn draft(engine: &Engine, image_id: &ImageId, mut wanted: Create) -> Result<(Rec
     let odd = networks(&mut wanted)?;
     resolve::check(&wanted.host_config)?;
     let mut record = Record::new(id, String::new(), sys::time::now_rfc3339_nano());
-    record.image_id = image_id.to_string();
+    record.image_id = image.id.to_string();
     record.config = merge::merge(wanted.config, &image_config)?;
     record.host_config = wanted.host_config;
     record.endpoints = wanted.networking_config.endpoints_config;
