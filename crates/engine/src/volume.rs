@@ -26,6 +26,8 @@ use sys::fs::OpenHow;
 use crate::{ContainerId, Engine, MountKind};
 use record::Record;
 
+pub(crate) use record::check_name;
+
 pub use verbs::{create, inspect, list, prune, remove, usage};
 
 /// All volumes. Every method blocks.

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use api::container::Config;
 use api::host_config::{self, HostConfig};
-use fault::{Error, Result};
+use fault::{Doing, Error, Result};
 
 use crate::record::{Mount, MountKind};
 
@@ -309,15 +309,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 fn volume_name(name: &str) -> Result<()> {
-    let is_first = |byte: &u8| byte.is_ascii_alphanumeric();
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if name.len() > 1 && name.as_bytes().first().is_some_and(is_first) && name.bytes().all(is_inner) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
-         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-    )))
+    crate::volume::check_name(name).doing(|| format!("create {name}"))
 }
 
 #[cfg(test)]
@@ -379,6 +371,7 @@ mod tests {
             mount(r#"{"Type":"foo","Source":"/a","Target":"/a"}"#),
             mount(r#"{"Type":"image","Source":"a","Target":"/a"}"#),
             mount(r#"{"Type":"volume","Target":"/a","ReadOnly":true}"#),
+            mount(r#"{"Type":"volume","Source":"v","Target":"/a"}"#),
             mount(r#"{"Type":"volume","Target":"/a","VolumeOptions":{"Subpath":"a"}}"#),
             mount(r#"{"Type":"volume","Source":"v1","Target":"/a","VolumeOptions":{"Subpath":"/a"}}"#),
             mount(r#"{"Type":"volume","Source":"v1","Target":"/a","VolumeOptions":{"Subpath":"a/../.."}}"#),
