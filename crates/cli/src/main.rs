@@ -13,6 +13,7 @@ mod exit;
 mod flags;
 mod format;
 mod interrupt;
+mod packed;
 mod progress;
 mod stream;
 mod terminal;

@@ -9,7 +9,7 @@
 //! <root>/registry.redb               repositories, manifests, tags, links of blobs (catalog.rs)
 //! <root>/blobs/<algorithm>/<hex>     blobs and manifests, as in an OCI image layout
 //! <root>/uploads/<id>                what clients are sending
-//! <root>/hashes/<id>                how far those are hashed
+//! <root>/hashes/<id>                 how far those are hashed
 //! <root>/control.sock                the operator's way in
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! The registry's files: logins at other registries, and its configuration, one JSON object with the names of flags, lists for what may be repeated.
+//! The registry's files: logins at other registries, and its configuration, one JSON object with the names of flags, lists
+//! for what may be repeated. Read once at the start; it knows no network.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -15,6 +15,7 @@ use fault::{Call, Error, Result};
 use super::{Place, asserts_folder, last_entry};
 use crate::create::absolute_path;
 use crate::format::human::kernel_words;
+use crate::packed::Packed;
 
 /// What is copied from here.
 #[derive(Debug)]
@@ -52,21 +53,18 @@ impl Source {
     /// The tar stream, under `name` if given, and a count of its bytes.
     pub(super) fn pack(self, name: Option<String>) -> Result<(Body, Counted)> {
         let root = File::open(&self.folder).call(|| format!("open {}", self.folder.display()))?;
-        let (reader, writer) = io::pipe().call(|| "pipe")?;
-        let counted = Counted::default();
-        let packing = move || {
+        let packed = Packed::by(move |writer| {
             let whole_content = self.entry == ".";
             let path = if whole_content { "" } else { self.entry.as_str() };
             let own = if whole_content { "" } else { self.name.as_str() };
             let name = name.as_deref().unwrap_or(own);
             let how = Pack { path: Path::new(path), name: Path::new(name), ..Pack::default() };
-            let mut writer = archive::tar::Writer::new(io::BufWriter::new(writer));
+            let mut writer = archive::tar::Writer::new(writer);
             archive::pack(root.as_fd(), &how, &mut writer)?;
             writer.finish().map(drop)
-        };
-        let packer = std::thread::spawn(packing);
-        let stream = Packed { pipe: reader, packer: Some(packer), counted: counted.clone() };
-        Ok((Body::reader(stream), counted))
+        })?;
+        let counted = Counted::default();
+        Ok((Body::reader(Counting { packed, counted: counted.clone() }), counted))
     }
 }
 
@@ -80,23 +78,15 @@ impl Counted {
     }
 }
 
-/// The stream; an error of the packing is an error at its end.
-struct Packed {
-    pipe: io::PipeReader,
-    packer: Option<std::thread::JoinHandle<Result<()>>>,
+struct Counting {
+    packed: Packed,
     counted: Counted,
 }
 
-impl Read for Packed {
+impl Read for Counting {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.pipe.read(buffer)?;
+        let count = self.packed.read(buffer)?;
         self.counted.0.fetch_add(count as u64, Ordering::Relaxed);
-        if let (0, Some(packer)) = (count, self.packer.take_if(|_| count == 0)) {
-            packer
-                .join()
-                .map_err(|_| io::Error::other("packing stopped early"))?
-                .map_err(io::Error::other)?;
-        }
         Ok(count)
     }
 }

@@ -2,38 +2,20 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 use archive::tar::{EntryKind, Reader, Writer};
-use fault::{Call, Result};
+use fault::Result;
+
+use crate::packed::Packed;
 
 /// The stream with `from` at the start of each name replaced by `to`.
 pub(super) fn renamed(stream: impl Read + Send + 'static, from: String, to: String) -> Result<impl Read> {
-    let (reader, writer) = io::pipe().call(|| "pipe")?;
-    let work = std::thread::spawn(move || rewrite(stream, writer, &from, &to));
-    Ok(Renamed { pipe: reader, work: Some(work) })
-}
-
-struct Renamed {
-    pipe: io::PipeReader,
-    work: Option<JoinHandle<Result<()>>>,
-}
-
-impl Read for Renamed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.pipe.read(buffer)?;
-        if count == 0
-            && let Some(work) = self.work.take()
-        {
-            work.join().map_err(|_| io::Error::other("renaming stopped early"))?.map_err(io::Error::other)?;
-        }
-        Ok(count)
-    }
+    Packed::by(move |writer| rewrite(stream, writer, &from, &to))
 }
 
 fn rewrite(stream: impl Read, output: impl io::Write, from: &str, to: &str) -> Result<()> {
     let mut reader = Reader::new(stream);
-    let mut writer = Writer::new(io::BufWriter::new(output));
+    let mut writer = Writer::new(output);
     while let Some(mut entry) = reader.next()? {
         let mut header = entry.header.clone();
         header.name = moved(&header.name, from, to);

@@ -5,16 +5,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, PipeReader, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 use archive::tar::{EntryKind, Header, Reader, Writer};
 use client::{Answer, Body, ChunkReader};
 use fault::{Call, Doing, Error, Result};
 use oci::manifest::{ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME};
 use oci::{Descriptor, Digest, Index, Reference, media_type};
+use sha2::{Digest as _, Sha256};
 use sys::fs;
+
+use crate::packed::Packed;
 
 /// An archive of one image of a folder.
 pub(super) fn read(folder: &Path, tag: Option<&str>) -> Result<Body> {
@@ -27,10 +29,9 @@ pub(super) fn read(folder: &Path, tag: Option<&str>) -> Result<Body> {
     let name = name(&entry, folder, tag)?;
     entry.annotations.insert(ANNOTATION_IMAGE_NAME.into(), name.canonical());
     let index = serde_json::to_vec(&Index::new(vec![entry])).expect("an index is always JSON");
-    let (pipe, writer) = io::pipe().call(|| "pipe")?;
     let folder = folder.to_owned();
-    let packing = move || {
-        let mut tar = Writer::new(BufWriter::new(writer));
+    let packed = Packed::by(move |writer| {
+        let mut tar = Writer::new(writer);
         tar.append_bytes(&header("oci-layout".into(), 0), OCI_LAYOUT)?;
         tar.append_bytes(&header("index.json".into(), 0), &index)?;
         for digest in &blobs {
@@ -39,8 +40,8 @@ pub(super) fn read(folder: &Path, tag: Option<&str>) -> Result<Body> {
             tar.append(&header(blob_name(digest), size), file)?;
         }
         tar.finish().map(drop)
-    };
-    Ok(Body::reader(Packed { pipe, packer: Some(std::thread::spawn(packing)) }))
+    });
+    packed.map(Body::reader)
 }
 
 /// The entry that a tag names, or the only one.
@@ -112,25 +113,6 @@ fn needed(folder: &Path, entry: &Descriptor) -> Result<BTreeSet<Digest>> {
     Ok(all)
 }
 
-/// The stream; an error of the packing is an error at its end.
-struct Packed {
-    pipe: PipeReader,
-    packer: Option<JoinHandle<Result<()>>>,
-}
-
-impl Read for Packed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.pipe.read(buffer)?;
-        if let (0, Some(packer)) = (count, self.packer.take_if(|_| count == 0)) {
-            packer
-                .join()
-                .map_err(|_| io::Error::other("packing stopped early"))?
-                .map_err(io::Error::other)?;
-        }
-        Ok(count)
-    }
-}
-
 /// Puts an image of an archive into a folder, under a tag that it takes from who had it; says its digest.
 pub(super) async fn write(mut answer: Answer, folder: PathBuf, tag: String) -> Result<Digest> {
     let (feed, reader) = ChunkReader::new();
@@ -194,12 +176,31 @@ fn place(folder: &Path, digest: &Digest, content: &mut impl Read) -> Result<()> 
         return io::copy(content, &mut io::sink()).map(drop).call(|| format!("read blob {digest}"));
     }
     let temporary = folder.join("blobs/sha256").join(format!(".{}-{}", std::process::id(), digest.short()));
-    let written = File::create(&temporary).and_then(|mut file| io::copy(content, &mut file)).map(drop);
-    let written = written.and_then(|()| std::fs::rename(&temporary, &path));
-    if written.is_err() {
+    let placed = copy(&temporary, digest, content).and_then(|()| fs::rename(&temporary, &path));
+    if placed.is_err() {
         std::fs::remove_file(&temporary).ok();
     }
-    written.call(|| format!("write {}", path.display()))
+    placed
+}
+
+/// `Invalid` if the content has another digest.
+fn copy(path: &Path, digest: &Digest, content: &mut impl Read) -> Result<()> {
+    let about = || format!("write {}", path.display());
+    let mut file = File::create(path).call(about)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = content.read(&mut buffer).call(|| format!("read blob {digest}"))?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+        file.write_all(&buffer[..count]).call(about)?;
+    }
+    match Digest::from_sha256(hash.finalize().into()) {
+        found if found == *digest => Ok(()),
+        found => Err(Error::invalid(format!("blob {digest} of the daemon's archive has the digest {found}"))),
+    }
 }
 
 /// The folder's index with one entry more, in the place of who had the tag.
@@ -286,6 +287,12 @@ mod tests {
         assert_eq!(needed(&place, &entry("", &manifest)).unwrap().len(), 3);
         assert_eq!(name(&entry("one", &manifest), &place, Some("one")).unwrap().familiar(), "app:one");
         assert!(read(&place, Some("two")).is_ok());
+        let mut tar = Writer::new(Vec::new());
+        tar.append_bytes(&header(blob_name(&Digest::sha256(layer)), 0), b"other").unwrap();
+        let wrong = folder.path().join("wrong");
+        let words = unpack(tar.finish().unwrap().as_slice(), &wrong, "x").unwrap_err().to_string();
+        assert!(words.contains("has the digest"), "{words}");
+        assert!(std::fs::read_dir(wrong.join("blobs/sha256")).unwrap().next().is_none());
         // An archive that ends early leaves no half blob.
         let other = folder.path().join("other");
         assert!(unpack(&archive[..514], &other, "x").is_err());
