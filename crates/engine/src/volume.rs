@@ -149,7 +149,7 @@ impl Volumes {
     }
 
     fn find(&self, name: &str) -> Result<Option<Record>> {
-        if record::check_name(name).is_err() {
+        if check_name(name).is_err() {
             return Ok(None);
         }
         Record::load(&self.folder(name))
