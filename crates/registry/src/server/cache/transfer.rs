@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fault::Error;
@@ -185,20 +186,21 @@ impl Cache {
                 tell.send_modify(|progress| progress.begun = Some(Begun { file: file.into(), size }));
             }
         }
-        let mut piece = BytesMut::new();
-        loop {
-            let chunk = answer.chunk().await;
-            if let Ok(Some(chunk)) = &chunk {
+        let (mut piece, mut goes_on) = (BytesMut::new(), true);
+        while goes_on {
+            // Who follows gets what is here when the registry pauses. Nothing is lost with a chunk that is waited for.
+            let pause = if piece.is_empty() { Duration::MAX } else { PAUSE };
+            let chunk = tokio::time::timeout(pause, answer.chunk()).await;
+            if let Ok(Ok(Some(chunk))) = &chunk {
                 piece.extend_from_slice(chunk);
             }
-            let goes_on = matches!(chunk, Ok(Some(_)));
-            if piece.len() >= PIECE_BYTES || !goes_on {
+            goes_on = matches!(chunk, Ok(Ok(Some(_))) | Err(_));
+            if piece.len() >= PIECE_BYTES || !matches!(chunk, Ok(Ok(Some(_)))) {
                 let written = self.append(upload, piece.split(), *size).await?;
                 tell.send_modify(|progress| progress.written = written);
             }
-            if !goes_on {
-                chunk?;
-                break;
+            if let Ok(Err(trouble)) = chunk {
+                return Err(trouble.into());
             }
         }
         let here = upload.lock().await.size;
@@ -264,6 +266,8 @@ pub(super) fn broken_off() -> Error {
     Error::unavailable("fetching a blob was broken off")
 }
 
+/// What a registry takes between two chunks before they are written apart.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Written and sent at once.
 const PIECE_BYTES: usize = 256 << 10;
 
