@@ -4,6 +4,9 @@
 //! it the very bytes come back (adopt/tar_split.rs), so images keep their ids. Whatever is in those folders counts as
 //! foreign: paths are resolved beneath them, documents are bounded, every layer is compared with its diffID.
 //!
+//! The other engine need not stand still: it replaces its documents whole, and a layer's files never change. What it
+//! removes in the middle is told as broken.
+//!
 //! ```text
 //! Docker:             image/overlay2/{repositories.json, imagedb/, layerdb/}, overlay2/<cache id>/diff
 //! podman, buildah:    overlay-images/images.json, overlay-layers/{layers.json, *.tar-split.gz}, overlay/<id>/diff
@@ -23,7 +26,7 @@ use crate::layer::StagedLayer;
 use crate::lease::{Held, Lease};
 use crate::load::{Loaded, Progress, in_parallel, loaded};
 use crate::publish::Staged;
-use crate::{Layer, Store};
+use crate::{ImageId, Layer, Store};
 
 mod containers;
 mod docker;
@@ -49,26 +52,73 @@ struct Tree {
     recipe: PathBuf,
 }
 
+/// What an adoption tells while it goes on.
+#[derive(Debug)]
+pub enum Adopting {
+    Layer(Progress),
+    /// All of it is here, and stays whatever comes after.
+    Image(Loaded),
+    /// An image that could not be taken, and why. The others go on.
+    Left(Error),
+}
+
+/// An image that could be taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoptable {
+    pub id: ImageId,
+    pub names: Vec<Reference>,
+    pub layers: usize,
+    /// An image of that id is here already; only names may be missing.
+    pub is_here: bool,
+}
+
 impl Store {
     /// Takes over images of Docker's data root (graph driver overlay2) or of podman's storage, all or those of some
-    /// names. `NotFound` for a name that is not there, `Invalid` for a folder that is neither.
+    /// names, one after the other: an adoption that was cut off goes on where it was. The first error is told once all
+    /// other images are here. `NotFound` for a name that is not there, `Invalid` for a folder that is neither.
     pub fn adopt(
         &self,
         folder: &Path,
         names: &[Reference],
-        report: &mut dyn FnMut(Progress),
+        report: &mut dyn FnMut(Adopting),
     ) -> Result<Vec<Loaded>> {
-        let lease = self.lease();
-        let found = chosen(images(folder)?, names)?;
-        let layers = self.adopt_layers(&lease, &found, report)?;
-        let mut images = Vec::new();
-        for image in found {
-            images.push(new_image(image, &layers)?);
+        let mut all = Vec::new();
+        let mut failure = None;
+        for found in chosen(images(folder)?, names)? {
+            match found.and_then(|image| self.adopt_image(image, report)) {
+                Ok(lines) => {
+                    lines.iter().for_each(|line| report(Adopting::Image(line.clone())));
+                    all.extend(lines);
+                }
+                Err(error) => {
+                    report(Adopting::Left(Error::invalid(error.to_string())));
+                    failure = failure.or(Some(error));
+                }
+            }
+            sys::crash::point("store.adopt.image");
         }
-        let lines = images.iter().map(|image| (image.id(), image.names.clone())).collect();
+        failure.map_or(Ok(all), Err)
+    }
+
+    /// What [`Store::adopt`] would take; nothing is changed and no layer is read.
+    pub fn adoptable(&self, folder: &Path, names: &[Reference]) -> Result<Vec<Adoptable>> {
+        let catalog = self.catalog();
+        let row = |image: Found| {
+            let id = ImageId(Digest::sha256(&image.config));
+            let is_here = catalog.images.contains_key(&id);
+            Adoptable { id, names: image.names, layers: image.layers.len(), is_here }
+        };
+        chosen(images(folder)?, names)?.into_iter().map(|found| found.map(row)).collect()
+    }
+
+    fn adopt_image(&self, found: Found, report: &mut dyn FnMut(Adopting)) -> Result<Vec<Loaded>> {
+        let lease = self.lease();
+        let layers = self.adopt_layers(&lease, &found, report)?;
+        let image = new_image(found, &layers)?;
+        let lines = vec![(image.id(), image.names.clone())];
         let staged = layers.into_values().filter_map(|adopted| adopted.staged);
         let staged: Vec<Staged> = staged.flat_map(StagedLayer::into_staged).collect();
-        let moved = self.register(&lease, staged, images)?;
+        let moved = self.register(&lease, staged, vec![image])?;
         Ok(loaded(lines, &moved))
     }
 
@@ -76,19 +126,19 @@ impl Store {
     fn adopt_layers(
         &self,
         lease: &Lease,
-        found: &[Found],
-        report: &mut dyn FnMut(Progress),
+        found: &Found,
+        report: &mut dyn FnMut(Adopting),
     ) -> Result<BTreeMap<Digest, Adopted>> {
-        let trees: BTreeMap<&Digest, &Tree> =
-            found.iter().flat_map(|image| &image.layers).map(|tree| (&tree.diff_id, tree)).collect();
+        let trees: BTreeMap<&Digest, &Tree> = found.layers.iter().map(|tree| (&tree.diff_id, tree)).collect();
         let trees: Vec<&Tree> = trees.into_values().collect();
         for tree in &trees {
             lease.hold(Held::Layer(tree.diff_id.clone()));
         }
         let mut layers = BTreeMap::new();
         for adopted in in_parallel(&trees, |tree| self.adopt_layer(lease, tree))? {
-            report(Progress { diff_id: adopted.layer.diff_id.clone(), size: adopted.layer.blob.size });
-            layers.insert(adopted.layer.diff_id.clone(), adopted);
+            let Layer { diff_id, blob, .. } = &adopted.layer;
+            report(Adopting::Layer(Progress { diff_id: diff_id.clone(), size: blob.size }));
+            layers.insert(diff_id.clone(), adopted);
         }
         Ok(layers)
     }
@@ -126,7 +176,8 @@ struct Adopted {
     staged: Option<StagedLayer>,
 }
 
-fn images(folder: &Path) -> Result<Vec<Found>> {
+/// All images there; one that is broken does not hide the others.
+fn images(folder: &Path) -> Result<Vec<Result<Found>>> {
     if fs::exists(folder.join(docker::REPOSITORIES))? {
         return docker::images(folder);
     }
@@ -141,20 +192,23 @@ fn images(folder: &Path) -> Result<Vec<Found>> {
     )))
 }
 
-/// All images, or those that have one of the names, with those names alone.
-fn chosen(found: Vec<Found>, names: &[Reference]) -> Result<Vec<Found>> {
+/// All images, or those that have one of the names, with those names alone. What names a broken image had is not known,
+/// so it is told when a name is missing.
+fn chosen(found: Vec<Result<Found>>, names: &[Reference]) -> Result<Vec<Result<Found>>> {
     if names.is_empty() {
         return Ok(found);
     }
     let names: Vec<Reference> = names.iter().map(|name| name.clone().with_default_tag()).collect();
-    if let Some(missing) = names.iter().find(|name| !found.iter().any(|image| image.names.contains(name))) {
-        return Err(Error::not_found(format!("No such image there: {}", missing.familiar())));
+    let has = |name: &Reference| found.iter().flatten().any(|image| image.names.contains(name));
+    if let Some(missing) = names.iter().find(|name| !has(name)) {
+        let missing = Error::not_found(format!("No such image there: {}", missing.familiar()));
+        return Err(found.into_iter().find_map(Result::err).unwrap_or(missing));
     }
     let only_wanted = |mut image: Found| {
         image.names.retain(|name| names.contains(name));
-        (!image.names.is_empty()).then_some(image)
+        (!image.names.is_empty()).then_some(Ok(image))
     };
-    Ok(found.into_iter().filter_map(only_wanted).collect())
+    Ok(found.into_iter().flatten().filter_map(only_wanted).collect())
 }
 
 fn new_image(image: Found, layers: &BTreeMap<Digest, Adopted>) -> Result<NewImage> {

@@ -1,18 +1,30 @@
 //! A bound on the room that images take: those that were used longest ago go first.
 //!
-//! An image stays, whatever the bound, while it is pinned, while a container stands on it and while another image was
-//! committed from it. When an image was used last is kept in memory and written down together with the next change that
-//! the bound asks for: a crash makes an image seem unused for longer, nothing else.
+//! An image stays, whatever the bound, while it is pinned, while a container stands on it, while another image that stays
+//! was committed from it, and for a while after its last use: whoever has just fetched it is about to run it. When an
+//! image was used last is kept in memory and written down by the next sweep or by the next change that the bound asks
+//! for: a crash makes an image seem unused for some seconds longer, nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fault::Result;
 use oci::Digest;
+use sys::time::Timestamp;
 
 use crate::catalog::{Catalog, Entry};
 use crate::image::no_such_image;
 use crate::{ImageId, Remove, Removed, Store, User};
+
+/// How much room images may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Of blobs and of the files of unpacked layers.
+    pub bytes_max: u64,
+    /// How long an image stays after its last use, whatever room it takes.
+    pub spared_for: Duration,
+}
 
 /// When images were used, as far as that is not on disk yet; RFC 3339.
 #[derive(Debug, Default)]
@@ -39,69 +51,122 @@ impl Store {
         })
     }
 
-    /// Removes images until what is left takes at most so many bytes, or nothing more can go.
+    /// Removes images until what is left is within the budget, or nothing more can go.
     pub fn keep_within(
         &self,
-        bytes_max: u64,
+        budget: &Budget,
         in_use: &dyn Fn(&ImageId) -> Vec<User>,
     ) -> Result<Vec<Removed>> {
-        self.write_uses()?;
-        let catalog = self.catalog();
+        self.remember_uses()?;
+        let fresh = earlier(Timestamp::now(), budget.spared_for).to_string();
         let may_go = |id: &ImageId, entry: &Entry| {
-            !entry.pinned && catalog.children_of(id).next().is_none() && in_use(id).is_empty()
+            let is_fresh = entry.last_use().is_some_and(|used| *used > fresh);
+            !entry.pinned && !is_fresh && in_use(id).is_empty()
         };
         let mut removed = Vec::new();
-        for id in surplus(&catalog, bytes_max, &may_go) {
+        for id in surplus(&self.catalog(), budget.bytes_max, &may_go) {
             // Without force: who began to use it meanwhile keeps it.
             let how = Remove { force: false, prune_children: false, in_use };
+            sys::crash::point("store.budget.one");
             removed.extend(self.remove_with_names(&id, &how)?);
         }
         Ok(removed)
     }
 
-    fn write_uses(&self) -> Result<()> {
+    /// Writes down when images were used; for nothing to write down nothing is written.
+    pub fn remember_uses(&self) -> Result<()> {
         let uses = std::mem::take(&mut *self.inner.uses.lock());
         if uses.is_empty() {
             return Ok(());
         }
-        self.inner.db.update(|catalog| {
+        let written = self.inner.db.update(|catalog| {
             for (id, when) in &uses {
                 if let Some(entry) = catalog.images.get_mut(id) {
                     entry.used = Some(when.clone());
                 }
             }
             Ok(())
-        })
+        });
+        if written.is_err() {
+            // What was noted meanwhile is newer.
+            let mut noted = self.inner.uses.lock();
+            for (id, when) in uses {
+                noted.entry(id).or_insert(when);
+            }
+        }
+        written
     }
 }
 
-/// What has to go, longest unused first: a layer counts once, and is free when the last image on it goes.
+fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::new(now.seconds.saturating_sub(seconds), now.nanoseconds)
+}
+
+/// What has to go, longest unused first: a layer counts once and is free when the last image on it goes, and an image
+/// can go once no image is left that was committed from it.
 fn surplus(catalog: &Catalog, bytes_max: u64, may_go: &dyn Fn(&ImageId, &Entry) -> bool) -> Vec<ImageId> {
-    let mut users: HashMap<&Digest, (u64, u32)> = HashMap::new();
-    for layer in catalog.images.values().flat_map(|entry| &entry.layers) {
-        let bytes = layer.blob.size + layer.size_unpacked;
-        users.entry(&layer.diff_id).or_insert((bytes, 0)).1 += 1;
+    let mut layers = Layers::of(catalog);
+    let mut children: HashMap<&ImageId, usize> = HashMap::new();
+    for parent in catalog.images.values().filter_map(|entry| entry.parent.as_ref()) {
+        *children.entry(parent).or_default() += 1;
     }
-    let mut total: u64 = users.values().map(|(bytes, _)| bytes).sum();
-    let mut candidates: Vec<_> = catalog.images.iter().filter(|(id, entry)| may_go(id, entry)).collect();
-    candidates.sort_by_key(|(_, entry)| entry.last_use());
+    let key = |id: &'_ ImageId| Some((catalog.images.get(id)?.last_use(), id.clone()));
+    let is_last = |id: &ImageId, children: &HashMap<&ImageId, usize>| !children.contains_key(id);
+    let free = catalog.images.keys().filter(|id| is_last(id, &children));
+    let mut waiting: BTreeSet<_> = free.filter_map(key).collect();
     let mut surplus = Vec::new();
-    for (id, entry) in candidates {
-        if total <= bytes_max {
-            break;
+    while layers.bytes > bytes_max
+        && let Some((_, id)) = waiting.pop_first()
+    {
+        let entry = &catalog.images[&id];
+        if !may_go(&id, entry) {
+            continue;
         }
-        for layer in &entry.layers {
-            let (bytes, count) = users.get_mut(&layer.diff_id).expect("every layer was counted");
-            *count -= 1;
-            total -= if *count == 0 { *bytes } else { 0 };
+        layers.release(entry);
+        surplus.push(id);
+        let Some(parent) = &entry.parent else { continue };
+        let Some(count) = children.get_mut(parent) else { continue };
+        *count -= 1;
+        if *count == 0 {
+            children.remove(parent);
+            waiting.extend(key(parent));
         }
-        surplus.push(id.clone());
     }
     surplus
 }
 
+/// The layers of the images that are left.
+struct Layers<'c> {
+    /// Their bytes, and how many images stand on each.
+    users: HashMap<&'c Digest, (u64, u32)>,
+    bytes: u64,
+}
+
+impl<'c> Layers<'c> {
+    fn of(catalog: &'c Catalog) -> Self {
+        let mut users: HashMap<&Digest, (u64, u32)> = HashMap::new();
+        for layer in catalog.images.values().flat_map(|entry| &entry.layers) {
+            let bytes = layer.blob.size.saturating_add(layer.size_unpacked);
+            users.entry(&layer.diff_id).or_insert((bytes, 0)).1 += 1;
+        }
+        let bytes = users.values().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
+        Self { users, bytes }
+    }
+
+    fn release(&mut self, entry: &Entry) {
+        for layer in &entry.layers {
+            let (bytes, count) = self.users.get_mut(&layer.diff_id).expect("every layer was counted");
+            *count -= 1;
+            self.bytes = self.bytes.saturating_sub(if *count == 0 { *bytes } else { 0 });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::catalog::tests::{digest, entry};
 
@@ -134,5 +199,60 @@ mod tests {
         let catalog = catalog(&[("c", &["1", "2"]), ("a", &["1"]), ("b", &["3"])]);
         assert_eq!(gone(&catalog, 60, "f"), ["c"]);
         assert_eq!(gone(&catalog, 59, "f"), ["c", "a"]);
+    }
+
+    #[test]
+    fn a_parent_goes_after_its_last_child() {
+        let mut catalog = catalog(&[("c", &["1"]), ("a", &["1", "2"]), ("b", &["3"])]);
+        catalog.images.get_mut(&ImageId(digest("a"))).unwrap().parent = Some(ImageId(digest("c")));
+        assert_eq!(gone(&catalog, 60, "f"), ["a"]);
+        assert_eq!(gone(&catalog, 0, "f"), ["a", "c", "b"]);
+        assert_eq!(gone(&catalog, 0, "a"), ["b"]);
+    }
+
+    /// An image: when it was used, its layers, which earlier image it was committed from, whether it must stay.
+    type Drawn = (u8, Vec<u8>, Option<usize>, bool);
+
+    fn drawn(images: &[Drawn]) -> (Catalog, BTreeSet<ImageId>) {
+        let id = |index: usize| ImageId(Digest::sha256(&[u8::try_from(index).unwrap()]));
+        let (mut catalog, mut staying) = (Catalog::default(), BTreeSet::new());
+        for (index, (used, layers, parent, stays)) in images.iter().enumerate() {
+            let layers: BTreeSet<String> = layers.iter().map(|layer| format!("{layer:02x}")).collect();
+            let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+            let parent = parent.filter(|_| index > 0).map(|parent| id(parent % index));
+            let used = Some(format!("2026-01-01T00:00:{used:02}Z"));
+            catalog.add(id(index), Entry { used, parent, ..entry(&layers) });
+            staying.extend(stays.then(|| id(index)));
+        }
+        (catalog, staying)
+    }
+
+    /// Those that may go now, longest unused first.
+    fn free(catalog: &Catalog, staying: &BTreeSet<ImageId>) -> Vec<ImageId> {
+        let is_free = |id: &&ImageId| !staying.contains(id) && catalog.children_of(id).next().is_none();
+        let mut free: Vec<ImageId> = catalog.images.keys().filter(is_free).cloned().collect();
+        free.sort_by_key(|id| (catalog.images[id].last_use().cloned(), id.clone()));
+        free
+    }
+
+    proptest! {
+        #[test]
+        fn each_that_goes_is_free_and_the_longest_unused_and_none_goes_in_vain(
+            images in prop::collection::vec(
+                (0u8..60, prop::collection::vec(0u8..8, 0..4), prop::option::of(0usize..12), any::<bool>()),
+                0..12,
+            ),
+            bytes_max in 0u64..300,
+        ) {
+            let (mut catalog, staying) = drawn(&images);
+            let before = catalog.clone();
+            for id in surplus(&before, bytes_max, &|id, _| !staying.contains(id)) {
+                prop_assert!(Layers::of(&catalog).bytes > bytes_max, "gone in vain: {id}");
+                prop_assert_eq!(free(&catalog, &staying).into_iter().next(), Some(id.clone()));
+                catalog.remove(&id);
+            }
+            let fits = Layers::of(&catalog).bytes <= bytes_max;
+            prop_assert!(fits || free(&catalog, &staying).is_empty());
+        }
     }
 }

@@ -93,7 +93,7 @@ impl Store {
         }
     }
 
-    fn index(&self) -> Vec<u8> {
+    pub(crate) fn index(&self) -> Vec<u8> {
         let catalog = self.catalog();
         let mut manifests = Vec::new();
         for (name, id) in &catalog.names {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use fault::{Doing, Error, Result};
+use fault::{Doing, Error, Kind, Result};
 use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +70,18 @@ pub struct Image {
 }
 
 impl Store {
-    /// All images, dangling ones included, in the order of their ids.
+    /// All images, dangling ones included, in the order of their ids. One whose config is lost is there with an empty
+    /// one: it can be removed, or loaded again.
     pub fn images(&self) -> Result<Vec<Image>> {
         let catalog = self.catalog();
-        catalog.images.iter().map(|(id, entry)| self.describe(&catalog, id, entry)).collect()
+        let row = |(id, entry): (&ImageId, &Entry)| match self.describe(&catalog, id, entry) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => {
+                tracing::warn!(image = %id, %error, "image is broken");
+                Ok(described(&catalog, id, entry, oci::Image::default(), Vec::new()))
+            }
+            described => described,
+        };
+        catalog.images.iter().map(row).collect()
     }
 
     /// One image; `NotFound` with Docker's text.
@@ -154,23 +162,33 @@ impl Store {
     fn describe(&self, catalog: &Catalog, id: &ImageId, entry: &Entry) -> Result<Image> {
         let config_bytes = self.blob_read(&id.0).doing(|| format!("reading image {}", id.short()))?;
         let config = parse_config(&config_bytes)?;
-        let names = catalog.names_of(id).into_iter().cloned();
-        let (digests, tags) = names.partition(|name| name.digest().is_some());
-        Ok(Image {
-            id: id.clone(),
-            created: config.created.clone(),
-            config,
-            config_bytes,
-            manifest: entry.manifest.clone(),
-            layers: entry.layers.clone(),
-            tags,
-            digests,
-            size: entry.size(),
-            tagged: entry.tagged.clone(),
-            pinned: entry.pinned,
-            parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
-            indexed: catalog.is_indexed(id),
-        })
+        Ok(described(catalog, id, entry, config, config_bytes))
+    }
+}
+
+fn described(
+    catalog: &Catalog,
+    id: &ImageId,
+    entry: &Entry,
+    config: oci::Image,
+    config_bytes: Vec<u8>,
+) -> Image {
+    let names = catalog.names_of(id).into_iter().cloned();
+    let (digests, tags) = names.partition(|name| name.digest().is_some());
+    Image {
+        id: id.clone(),
+        created: config.created.clone(),
+        config,
+        config_bytes,
+        manifest: entry.manifest.clone(),
+        layers: entry.layers.clone(),
+        tags,
+        digests,
+        size: entry.size(),
+        tagged: entry.tagged.clone(),
+        pinned: entry.pinned,
+        parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
+        indexed: catalog.is_indexed(id),
     }
 }
 

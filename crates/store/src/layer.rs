@@ -81,6 +81,18 @@ pub(crate) struct Record {
     /// The boot in which the tree was made, until it is known to be on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) boot: Option<String>,
+    /// What the tree takes, counted when it was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tree: Option<TreeRecord>,
+}
+
+/// A tree as it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TreeRecord {
+    /// Apparent bytes of everything but folders.
+    pub(crate) content: u64,
+    /// Bytes on disk, folders included.
+    pub(crate) allocated: u64,
 }
 
 impl Store {
@@ -127,6 +139,12 @@ impl Store {
         let text = fs::read_to_string_if_exists(self.layer_path(diff_id).join("layer.json"))?;
         let record = text.and_then(|text| serde_json::from_str::<Record>(&text).ok());
         Ok(record.filter(|record| record.version == 1))
+    }
+
+    /// Walks through a layer's tree.
+    pub(crate) fn count_tree(&self, diff_id: &Digest) -> Result<TreeRecord> {
+        let usage = fs::tree_usage(self.layer_path(diff_id).join("diff"))?;
+        Ok(TreeRecord { content: usage.content, allocated: usage.allocated })
     }
 
     pub(crate) fn write_layer_record(&self, diff_id: &Digest, record: &Record) -> Result<()> {
@@ -277,7 +295,7 @@ fn extract(stream: impl Read, root: &OwnedFd) -> Result<u64> {
 }
 
 pub(crate) fn staged_tree(scratch: Scratch, diff_id: Digest, size: u64) -> Result<StagedTree> {
-    let record = Record { version: 1, size, boot: Some(sys::process::boot_id()?) };
+    let record = Record { version: 1, size, boot: Some(sys::process::boot_id()?), tree: None };
     fs::write(scratch.path().join("layer.json"), encoded(&record))?;
     Ok(StagedTree { scratch, diff_id, size })
 }

@@ -15,6 +15,7 @@
 //! <root>/snapshots/<key>/              diff/, work/, snapshot.json
 //! <root>/partials/<hex>                half-fetched blobs (partial.rs)
 //! <root>/ingest/                       half-written things; whatever is there at open is rubbish
+//! <root>/damaged/                       blobs that a repair set aside (repair.rs)
 //! <root>/trash/                        removed things that `sweep` deletes
 //! ```
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ mod partial;
 mod pipe;
 mod publish;
 mod remove;
+mod repair;
 mod reserve;
 mod resolve;
 mod save;
@@ -51,6 +53,8 @@ mod store;
 mod usage;
 mod verify;
 
+pub use adopt::{Adoptable, Adopting};
+pub use budget::Budget;
 pub use collect::Collected;
 pub use commit::Commit;
 pub use convert::{Convert, Converted};
@@ -65,6 +69,7 @@ pub use lease::Lease;
 pub use load::{Loaded, Progress};
 pub use partial::Partial;
 pub use remove::{Remove, Removed, User};
+pub use repair::{Outcome, Owners, Repaired};
 pub use snapshot::{Change, ChangeKind, MountOptions, Snapshot};
 pub use store::Store;
 pub use usage::{ImageUsage, Usage};

@@ -32,6 +32,13 @@ impl Scratch {
         self.settled = true;
         Ok(())
     }
+
+    /// Renames over whatever has the final name.
+    pub(crate) fn replace(mut self, place: &Path) -> Result<()> {
+        fs::rename(&self.path, place)?;
+        self.settled = true;
+        Ok(())
+    }
 }
 
 impl Drop for Scratch {

@@ -5,7 +5,7 @@
 //!
 //! Waiting for a tree would double what an import has to wait for, and the blob holds all of it. `layer.json` names the
 //! boot in which a tree was made until it is settled; a tree of another boot, or without a readable record, is not
-//! believed. Before a blob goes whose tree stays (a snapshot's, whose image was removed), the tree is settled.
+//! believed. Settling counts the tree, too, so that nobody else has to. Before a blob goes whose tree stays (a snapshot's, whose image was removed), the tree is settled.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -57,7 +57,9 @@ impl Store {
             sys::crash::point("store.settle.one");
             // It may have been collected meanwhile.
             if let Some(record) = self.layer_record(diff_id)? {
-                self.write_layer_record(diff_id, &Record { boot: None, ..record })?;
+                // Now that it is on disk its blocks are all given.
+                let tree = Some(self.count_tree(diff_id)?);
+                self.write_layer_record(diff_id, &Record { boot: None, tree, ..record })?;
             }
         }
         Ok(())
@@ -91,7 +93,7 @@ impl Store {
         }
     }
 
-    fn rebuild_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<()> {
+    pub(crate) fn rebuild_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<()> {
         let tree = self.stage_tree(self.blob_open(blob)?, blob)?;
         if tree.diff_id != *diff_id {
             return Err(Error::internal(format!("blob {blob} is damaged")));

@@ -82,18 +82,20 @@ impl Store {
         Ok(store)
     }
 
-    /// Does what nobody waits for: syncs new layers, deletes what was removed and what was begun long ago. Slow; to be
-    /// called in the background after images or snapshots came or went.
+    /// Does what nobody waits for: syncs new layers, deletes what was removed and what was begun long ago, writes down which
+    /// images were used. Slow; to be called in the background after images or snapshots came or went.
     pub fn sweep(&self) -> Result<()> {
         let _alone = self.inner.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         // On a full disk the one may need the room that the other makes.
         let settled = self.settle();
+        self.discard_set_aside()?;
         for name in fs::read_dir(self.path("trash"))? {
             sys::crash::point("store.sweep.one");
             fs::remove_tree(self.path("trash").join(name))?;
         }
         self.inner.db.keep_reserve();
         settled?;
+        self.remember_uses()?;
         self.discard_old_partials()
     }
 

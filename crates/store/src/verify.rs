@@ -1,9 +1,13 @@
-//! Checking the whole store: every blob against its digest, every image against what it needs.
+//! Checking the whole store: every blob against its digest, every image and snapshot against what it needs, and whether
+//! anything lies about that nobody needs.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 
 use fault::{Call, Kind, Result};
-use oci::Digest;
+use oci::{Digest, Reference};
 use sha2::{Digest as _, Sha256};
 use sys::fs;
 
@@ -19,11 +23,48 @@ pub enum Problem {
     MissingBlob(ImageId, Digest),
     /// An image needs a layer's tree that is not there.
     MissingLayer(ImageId, Digest),
+    /// A layer's tree is not what was counted, or its record makes no sense; the images that need it.
+    DamagedLayer(Digest, Vec<ImageId>),
+    /// A name points at an image that is not there.
+    DanglingName(Reference, ImageId),
+    /// A snapshot's record cannot be read.
+    DamagedSnapshot(String),
+    /// A snapshot stands on a layer that is not there.
+    MissingLower(String, Digest),
+    /// The image layout's index does not tell what the catalog does.
+    StaleIndex,
+    /// A writer's temporary file that a kill left behind.
+    StrayFile(PathBuf),
 }
 
 impl Store {
-    /// Reads everything: as slow as the disk. Images may come and go meanwhile.
+    /// Reads everything: as slow as the disk. Images and snapshots may come and go meanwhile.
     pub fn verify(&self) -> Result<Vec<Problem>> {
+        let mut problems = self.damaged_blobs()?;
+        let catalog = self.catalog();
+        for (id, entry) in &catalog.images {
+            self.lacking(id, entry, &mut problems)?;
+        }
+        self.damaged_layers(&catalog, &mut problems)?;
+        self.snapshot_problems(&mut problems)?;
+        self.stray_files(&mut problems)?;
+        let dangling = catalog.names.iter().filter(|(_, id)| !catalog.images.contains_key(id));
+        problems.extend(dangling.map(|(name, id)| Problem::DanglingName(name.clone(), id.clone())));
+        if self.is_index_stale()? {
+            problems.push(Problem::StaleIndex);
+        }
+        // What an image lacks that was removed meanwhile is no problem.
+        let catalog = self.catalog();
+        problems.retain(|problem| match problem {
+            Problem::MissingBlob(id, _) | Problem::MissingLayer(id, _) => catalog.images.contains_key(id),
+            Problem::DamagedLayer(diff_id, _) => !users_of_layer(&catalog, diff_id).is_empty(),
+            Problem::DanglingName(name, _) => catalog.names.contains_key(name),
+            _ => true,
+        });
+        Ok(problems)
+    }
+
+    fn damaged_blobs(&self) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
         for hex in fs::read_dir(self.path("content/blobs/sha256"))? {
             let Ok(digest) = format!("sha256:{}", hex.to_string_lossy()).parse::<Digest>() else { continue };
@@ -32,29 +73,11 @@ impl Store {
                 problems.push(Problem::Damaged(digest, users));
             }
         }
-        for (id, entry) in &self.catalog().images {
-            for digest in needed(id, entry) {
-                if !self.blob_exists(digest)? {
-                    problems.push(Problem::MissingBlob(id.clone(), digest.clone()));
-                }
-            }
-            for layer in &entry.layers {
-                if !self.has_layer(&layer.diff_id)? {
-                    problems.push(Problem::MissingLayer(id.clone(), layer.diff_id.clone()));
-                }
-            }
-        }
-        // What an image lacks that was removed meanwhile is no problem.
-        let catalog = self.catalog();
-        problems.retain(|problem| match problem {
-            Problem::Damaged(..) => true,
-            Problem::MissingBlob(id, _) | Problem::MissingLayer(id, _) => catalog.images.contains_key(id),
-        });
         Ok(problems)
     }
 
     /// A blob that went meanwhile is not.
-    fn is_damaged(&self, digest: &Digest) -> bool {
+    pub(crate) fn is_damaged(&self, digest: &Digest) -> bool {
         match self.blob_hash(digest) {
             Ok(found) => found != *digest,
             Err(error) => error.kind() != Kind::NotFound,
@@ -66,6 +89,108 @@ impl Store {
         io::copy(&mut self.blob_open(digest)?, &mut hash).call(|| format!("read blob {digest}"))?;
         Ok(Digest::from_sha256(hash.0.finalize().into()))
     }
+
+    fn lacking(&self, id: &ImageId, entry: &Entry, problems: &mut Vec<Problem>) -> Result<()> {
+        for digest in needed(id, entry) {
+            if !self.blob_exists(digest)? {
+                problems.push(Problem::MissingBlob(id.clone(), digest.clone()));
+            }
+        }
+        for layer in &entry.layers {
+            if !self.has_tree(&layer.diff_id)? {
+                problems.push(Problem::MissingLayer(id.clone(), layer.diff_id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_tree(&self, diff_id: &Digest) -> Result<bool> {
+        fs::exists(self.layer_path(diff_id).join("diff"))
+    }
+
+    fn damaged_layers(&self, catalog: &Catalog, problems: &mut Vec<Problem>) -> Result<()> {
+        let layers = catalog.images.values().flat_map(|entry| &entry.layers);
+        let layers: BTreeMap<&Digest, ()> = layers.map(|layer| (&layer.diff_id, ())).collect();
+        for diff_id in layers.into_keys() {
+            if self.has_tree(diff_id)? && !self.is_as_counted(diff_id)? {
+                problems.push(Problem::DamagedLayer(diff_id.clone(), users_of_layer(catalog, diff_id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tree holds as many bytes as when it was settled; one that is not settled yet is made anew from its
+    /// blob anyway when the power goes.
+    fn is_as_counted(&self, diff_id: &Digest) -> Result<bool> {
+        let Some(record) = self.layer_record(diff_id)? else { return Ok(false) };
+        let Some(counted) = record.tree else { return Ok(true) };
+        match self.count_tree(diff_id) {
+            Ok(found) => Ok(found.content == counted.content),
+            Err(error) if error.kind() == Kind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn snapshot_problems(&self, problems: &mut Vec<Problem>) -> Result<()> {
+        for key in self.snapshot_keys()? {
+            match self.snapshot(&key) {
+                Ok(snapshot) => {
+                    for diff_id in snapshot.layers() {
+                        if !self.has_tree(diff_id)? {
+                            problems.push(Problem::MissingLower(key.clone(), diff_id.clone()));
+                        }
+                    }
+                }
+                // It may have gone meanwhile.
+                Err(_) if fs::exists(self.path("snapshots").join(&key))? => {
+                    problems.push(Problem::DamagedSnapshot(key));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Temporary files beside those that are replaced whole. One of this process is being written.
+    fn stray_files(&self, problems: &mut Vec<Problem>) -> Result<()> {
+        let mut folders = vec![self.path("content")];
+        for parent in ["layers", "snapshots"] {
+            folders.extend(fs::read_dir(self.path(parent))?.iter().map(|name| self.path(parent).join(name)));
+        }
+        for folder in folders {
+            let names = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                names => names?,
+            };
+            let strays = names.iter().filter(|name| is_stray(name, std::process::id()));
+            problems.extend(strays.map(|name| Problem::StrayFile(folder.join(name))));
+        }
+        Ok(())
+    }
+
+    fn is_index_stale(&self) -> Result<bool> {
+        let is = |path: &str, wanted: &[u8]| -> Result<bool> {
+            match fs::read(self.path(path)) {
+                Err(error) if error.kind() == Kind::NotFound => Ok(false),
+                found => Ok(found? == wanted),
+            }
+        };
+        let is_told = is("content/index.json", &self.index())?
+            && is("content/oci-layout", crate::content::OCI_LAYOUT.as_bytes())?;
+        Ok(!is_told)
+    }
+}
+
+/// `.<name>.<pid>-<count>`, as `sys::fs` names them.
+fn is_stray(name: &OsStr, own_pid: u32) -> bool {
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix('.')) else { return false };
+    let Some((_, (pid, count))) =
+        rest.rsplit_once('.').and_then(|(file, writer)| Some((file, writer.split_once('-')?)))
+    else {
+        return false;
+    };
+    let number = |text: &str| text.parse::<u64>().ok();
+    number(count).is_some() && number(pid).is_some_and(|pid| pid != u64::from(own_pid))
 }
 
 /// The blobs of an image: its layers', its configuration and its manifest.
@@ -73,8 +198,13 @@ fn needed<'e>(id: &'e ImageId, entry: &'e Entry) -> impl Iterator<Item = &'e Dig
     entry.layers.iter().map(|layer| &layer.blob.digest).chain([&id.0, &entry.manifest.digest])
 }
 
-fn users(catalog: &Catalog, blob: &Digest) -> Vec<ImageId> {
+pub(crate) fn users(catalog: &Catalog, blob: &Digest) -> Vec<ImageId> {
     let uses = |(id, entry): &(&ImageId, &Entry)| needed(id, entry).any(|digest| digest == blob);
+    catalog.images.iter().filter(uses).map(|(id, _)| id.clone()).collect()
+}
+
+fn users_of_layer(catalog: &Catalog, diff_id: &Digest) -> Vec<ImageId> {
+    let uses = |(_, entry): &(&ImageId, &Entry)| entry.layers.iter().any(|layer| layer.diff_id == *diff_id);
     catalog.images.iter().filter(uses).map(|(id, _)| id.clone()).collect()
 }
 
@@ -88,5 +218,19 @@ impl io::Write for Hashing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_another_process_left_is_stray() {
+        let check = |name: &str| is_stray(OsStr::new(name), 7);
+        assert!(check(".index.json.8-0"));
+        for kept in [".index.json.7-0", "index.json", ".index.json", ".index.json.x-1", ".8-", "."] {
+            assert!(!check(kept), "{kept}");
+        }
     }
 }

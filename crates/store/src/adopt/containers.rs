@@ -41,17 +41,19 @@ struct Layer {
     #[serde(default)]
     parent: String,
     diff_digest: Option<Digest>,
+    #[serde(default)]
+    flags: BTreeMap<String, serde_json::Value>,
 }
 
 /// All images, those without a name too.
-pub(super) fn images(root: &Path) -> Result<Vec<Found>> {
+pub(super) fn images(root: &Path) -> Result<Vec<Result<Found>>> {
     let images: Vec<Image> = document(&root.join(IMAGES))?;
     let layers: Vec<Layer> = document(&root.join("overlay-layers/layers.json"))?;
     let layers: BTreeMap<&str, &Layer> = layers.iter().map(|layer| (layer.id.as_str(), layer)).collect();
     let image = |image: &Image| {
         found(root, image, &layers).map_err(broken).doing(|| format!("image {:.12}", image.id))
     };
-    images.iter().map(image).collect()
+    Ok(images.iter().map(image).collect())
 }
 
 fn found(root: &Path, image: &Image, layers: &BTreeMap<&str, &Layer>) -> Result<Found> {
@@ -89,6 +91,9 @@ fn trees(root: &Path, top: &str, layers: &BTreeMap<&str, &Layer>) -> Result<Vec<
 
 fn tree(root: &Path, layer: &Layer) -> Result<Tree> {
     let id = part(&layer.id)?;
+    if layer.flags.get("incomplete") == Some(&serde_json::Value::Bool(true)) {
+        return Err(Error::invalid(format!("its layer {id:.12} was never finished")));
+    }
     let Some(diff_id) = layer.diff_digest.clone() else {
         return Err(Error::invalid(format!("its layer {id:.12} has no digest")));
     };

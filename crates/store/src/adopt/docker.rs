@@ -29,7 +29,7 @@ struct Repositories {
 }
 
 /// The images that have a name.
-pub(super) fn images(root: &Path) -> Result<Vec<Found>> {
+pub(super) fn images(root: &Path) -> Result<Vec<Result<Found>>> {
     let repositories: Repositories = document(&root.join(REPOSITORIES))?;
     let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
     for (name, id) in repositories.repositories.into_values().flatten() {
@@ -38,7 +38,7 @@ pub(super) fn images(root: &Path) -> Result<Vec<Found>> {
     let image = |(id, names): (Digest, Vec<String>)| {
         image(root, &id, &names).map_err(broken).doing(|| format!("image {}", id.short()))
     };
-    names.into_iter().map(image).collect()
+    Ok(names.into_iter().map(image).collect())
 }
 
 fn image(root: &Path, id: &Digest, names: &[String]) -> Result<Found> {

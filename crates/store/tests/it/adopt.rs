@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use fault::Kind;
 use oci::Digest;
 use serde_json::json;
-use store::{ImageId, Store};
+use store::{Adopting, ImageId, Store};
 
 use crate::make::{config, count, gzip, name, root, store, tar};
 
@@ -44,7 +44,7 @@ fn write(path: PathBuf, content: impl AsRef<[u8]>) {
 }
 
 /// Docker's data root with one image, `app:1`, of these layers.
-fn docker(root: &Path, layers: &[&[u8]]) -> ImageId {
+pub(crate) fn docker(root: &Path, layers: &[&[u8]]) -> ImageId {
     let (config, base) = (config(layers), root.join("image/overlay2"));
     let id = Digest::sha256(&config);
     write(base.join("imagedb/content/sha256").join(id.hex()), &config);
@@ -110,9 +110,9 @@ fn dockers_images_come_over_with_their_ids() {
     let [lower, upper] = two_layers();
     let id = docker(folder.path(), &[&lower, &upper]);
     let mut told = Vec::new();
-    let loaded = store.adopt(folder.path(), &[], &mut |progress| told.push(progress.size)).unwrap();
+    let loaded = store.adopt(folder.path(), &[], &mut |step| told.push(step)).unwrap();
     assert_eq!((loaded[0].id.clone(), loaded[0].reference.clone()), (id.clone(), Some(name("app:1"))));
-    assert_eq!(told.len(), 2);
+    assert!(matches!(told[..], [Adopting::Layer(_), Adopting::Layer(_), Adopting::Image(_)]), "{told:?}");
     let image = store.image(&id).unwrap();
     assert_eq!(image.layers[1].blob.digest, Digest::sha256(&upper));
     assert_eq!(store.blob_read(&image.layers[0].blob.digest).unwrap(), lower);
@@ -200,5 +200,74 @@ fn a_broken_recipe_is_refused() {
         std::fs::write(layer.join("tar-split.json.gz"), gzip(recipe.as_bytes())).unwrap();
         assert!(store.adopt(folder.path(), &[], &mut |_| ()).is_err(), "{recipe}");
     }
+    is_empty(folder.path(), &store);
+}
+
+/// A second image of Docker's, over a layer of its own.
+pub(crate) fn second(root: &Path) -> ImageId {
+    let other = root.join("other");
+    let id = docker(&other, &[&tar(&[("second", b"2")])]);
+    let base = root.join("image/overlay2");
+    std::fs::rename(other.join("overlay2/cache0"), root.join("overlay2/cache9")).unwrap();
+    for folder in ["imagedb/content/sha256", "layerdb/sha256"] {
+        for entry in std::fs::read_dir(other.join("image/overlay2").join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::rename(entry.path(), base.join(folder).join(entry.file_name())).unwrap();
+            if folder.starts_with("layerdb") {
+                write(base.join(folder).join(entry.file_name()).join("cache-id"), "cache9");
+            }
+        }
+    }
+    let text = std::fs::read_to_string(base.join("repositories.json")).unwrap();
+    let mut repositories: serde_json::Value = serde_json::from_str(&text).unwrap();
+    repositories["Repositories"]["second"] = json!({"second:1": id.0});
+    write(base.join("repositories.json"), repositories.to_string());
+    id
+}
+
+#[test]
+fn a_broken_image_does_not_keep_the_others_from_coming() {
+    let (folder, store) = store();
+    let id = docker(folder.path(), &[&root()]);
+    let whole = second(folder.path());
+    std::fs::write(folder.path().join("overlay2/cache0/diff/bin/sh"), "SHELL").unwrap();
+    let mut left = 0;
+    let error = store
+        .adopt(folder.path(), &[], &mut |step| left += usize::from(matches!(step, Adopting::Left(_))))
+        .unwrap_err();
+    assert!(error.to_string().ends_with("its files have changed since it was made"), "{error}");
+    assert_eq!((left, store.has_image(&id), store.has_image(&whole)), (1, false, true));
+    std::fs::write(folder.path().join("overlay2/cache0/diff/bin/sh"), "shell").unwrap();
+    store.adopt(folder.path(), &[], &mut |_| ()).unwrap();
+    assert!(store.has_image(&id) && store.verify().unwrap().is_empty());
+}
+
+#[test]
+fn what_could_come_is_listed_and_nothing_is_changed() {
+    let (folder, store) = store();
+    let id = docker(folder.path(), &[&root()]);
+    second(folder.path());
+    let listed = store.adoptable(folder.path(), &[name("app:1")]).unwrap();
+    let row = store::Adoptable { id, names: vec![name("app:1")], layers: 1, is_here: false };
+    assert_eq!(listed, [row.clone()]);
+    is_empty(folder.path(), &store);
+    store.adopt(folder.path(), &[name("app:1")], &mut |_| ()).unwrap();
+    assert_eq!(
+        store.adoptable(folder.path(), &[name("app:1")]).unwrap(),
+        [store::Adoptable { is_here: true, ..row }]
+    );
+}
+
+#[test]
+fn a_layer_that_podman_never_finished_is_refused() {
+    let (folder, store) = store();
+    podman(folder.path(), &[&root()]);
+    let path = folder.path().join("overlay-layers/layers.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    rows[0]["flags"] = json!({"incomplete": true});
+    std::fs::write(&path, rows.to_string()).unwrap();
+    let error = store.adopt(folder.path(), &[], &mut |_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("was never finished"), "{error}");
     is_empty(folder.path(), &store);
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use store::{Commit, Remove, Store};
+use store::{Budget, Commit, Owners, Remove, Store};
 
 use crate::fetch::fetched;
 use crate::make::{docker_archive, gzip, import, name, root, rubbish, tar};
@@ -58,6 +59,21 @@ const SCENES: &[Scene] = &[
         let base = store.resolve("base").unwrap();
         store.image_compress(&store.lease(), &base).unwrap();
     }),
+    ("adopt", |store| {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        crate::adopt::docker(folder.path(), &[&root(), &tar(&[("e", b"5")])]);
+        crate::adopt::second(folder.path());
+        store.adopt(folder.path(), &[], &mut |_| ()).unwrap();
+    }),
+    ("budget", |store| {
+        let in_use = |id: &store::ImageId| match store.resolve("base").unwrap() == *id {
+            true => vec![store::User { container: "c".repeat(64), running: true }],
+            false => Vec::new(),
+        };
+        store.used(&store.resolve("base").unwrap());
+        store.keep_within(&Budget { bytes_max: 0, spared_for: Duration::ZERO }, &in_use).unwrap();
+    }),
+    ("repair", |store| drop(store.repair(&Owners::none()).unwrap())),
     ("blob", |store| drop(store.blob_put(&store.lease(), &b"hello"[..], None).unwrap())),
 ];
 
@@ -215,7 +231,7 @@ fn layers_lost_with_the_power_are_made_again() {
         assert_converged(&path, "rebuild", record);
         assert_eq!(std::fs::read(layer.join("diff/bin/sh")).unwrap(), b"shell");
         let after = std::fs::read_to_string(layer.join("layer.json")).unwrap();
-        assert_eq!(after, r#"{"version":1,"size":27}"#);
+        assert!(after.starts_with(r#"{"version":1,"size":27,"tree":{"content":27,"#), "{after}");
     }
 }
 
@@ -231,6 +247,54 @@ fn a_tree_that_outlives_its_blob_is_settled() {
     store.snapshot_create("work", Some(&base)).unwrap();
     store.remove("base", &Remove { force: false, prune_children: true, in_use: &|_| Vec::new() }).unwrap();
     assert!(!std::fs::read_to_string(&record).unwrap().contains("boot"));
+}
+
+#[test]
+fn a_crash_in_adopt_converges_and_it_goes_on() {
+    assert!(check("adopt").contains("store.adopt.image"));
+}
+
+#[test]
+fn a_crash_under_the_budget_converges() {
+    assert!(check("budget").contains("store.budget.one"));
+}
+
+/// What a manifest, a blob and a tree lack, in the store that `prepare` made.
+fn damage(path: &Path) {
+    let store = Store::open(path).unwrap();
+    store.sweep().unwrap();
+    let base = store.image(&store.resolve("base").unwrap()).unwrap();
+    let used = store.image(&store.resolve("used").unwrap()).unwrap();
+    let gone = store.image(&store.resolve("gone").unwrap()).unwrap();
+    drop(store);
+    let blob = |digest: &oci::Digest| path.join("content/blobs/sha256").join(digest.hex());
+    std::fs::remove_file(blob(&base.manifest.digest)).unwrap();
+    std::fs::write(blob(&gone.manifest.digest), b"rot").unwrap();
+    std::fs::write(blob(&oci::Digest::sha256(b"nobody's")), b"rot").unwrap();
+    std::fs::remove_file(path.join("layers").join(used.layers[0].diff_id.hex()).join("diff/used")).unwrap();
+}
+
+#[test]
+fn a_repair_that_was_cut_off_is_done_by_the_next() {
+    let mut passed = BTreeSet::new();
+    for point in points() {
+        for times in 1..=PASSES_MAX {
+            let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+            let path = folder.path().join("store");
+            prepare(&path);
+            damage(&path);
+            let killed = is_killed("repair", &path, &format!("{point}:{times}"));
+            assert!(!is_killed("repair", &path, "none"));
+            assert_converged(&path, "repair", &format!("{point}:{times}"));
+            if !killed {
+                break;
+            }
+            passed.insert(point.clone());
+        }
+    }
+    for point in ["store.repair.one", "store.repair.remade", "store.rebuild.discarded"] {
+        assert!(passed.contains(point), "{point}");
+    }
 }
 
 #[test]

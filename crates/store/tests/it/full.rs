@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fault::Kind;
 use oci::{Descriptor, media_type};
-use store::{Import, Store};
+use store::{Import, Remove, Store};
 
 use crate::make::{import, root, tar};
 
@@ -86,4 +86,33 @@ fn a_name_that_cannot_be_stored_is_not_there() {
     drop(store);
     let store = Store::open(&path).unwrap();
     assert_eq!(store.images().unwrap()[0].tags.len() as u32, failed + 2);
+}
+
+/// Whoever has a full disk must be able to remove: names, images, snapshots, and what collection and sweep delete.
+#[test]
+fn on_a_full_disk_everything_can_be_removed() {
+    let (_mount, path) = small();
+    let store = Store::open(&path).unwrap();
+    let base = import(&store, &root(), "base");
+    let other = import(&store, &tar(&[("other", &[1; 9000])]), "other");
+    store.tag(&base, &"base:again".parse().unwrap()).unwrap();
+    store.snapshot_create("work", Some(&base)).unwrap();
+    std::fs::write(path.join("filler"), vec![7; 8 << 20]).unwrap_err();
+    // Names grow the database until it cannot grow any more, so that there is no slack in it.
+    let tag = |number: u32| store.tag(&base, &format!("base:{number:0100}").parse().unwrap());
+    (0..10_000).find(|number| tag(*number).is_err()).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    let how = Remove { force: true, prune_children: true, in_use: &|_| Vec::new() };
+    store.remove("base:again", &how).unwrap();
+    store.snapshot_remove("work").unwrap();
+    store.remove("other", &how).unwrap();
+    assert!(!store.has_image(&other));
+    store.remove(&base.to_string(), &how).unwrap();
+    store.sweep().unwrap();
+    assert_eq!(store.images().unwrap().len(), 0);
+    std::fs::remove_file(path.join("filler")).unwrap();
+    store.sweep().unwrap();
+    assert!(path.join("reserve").exists());
+    assert_eq!(store.verify().unwrap(), []);
 }

@@ -12,4 +12,5 @@ mod hostile;
 mod images;
 mod indexes;
 mod make;
+mod repair;
 mod snapshots;

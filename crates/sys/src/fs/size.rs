@@ -9,12 +9,27 @@ use fault::{Kind, Result};
 
 use super::{OpenHow, Stat, duplicate, fstat, open_at, open_dir, read_dir_at, stat_at};
 
+/// What a tree takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeUsage {
+    /// Apparent sizes of everything but folders.
+    pub content: u64,
+    /// What the file system gave for it, folders and the root included: what `du --block-size=1` tells.
+    pub allocated: u64,
+}
+
 /// Bytes of content below a directory: apparent sizes, a file with several names once, links not followed, other
 /// mounts left out. What vanishes or is moved meanwhile does not count, or counts where it was found.
 pub fn tree_size(path: impl AsRef<Path>) -> Result<u64> {
+    Ok(tree_usage(path)?.content)
+}
+
+/// The same, and the room that it takes.
+pub fn tree_usage(path: impl AsRef<Path>) -> Result<TreeUsage> {
     let root = open_dir(path)?;
     let stat = fstat(&root)?;
-    let mut count = Count { device: stat.dev, counted: HashSet::new(), size: 0 };
+    let mut count = Count { device: stat.dev, counted: HashSet::new(), usage: TreeUsage::default() };
+    count.allocate(&stat);
     let mut walk = Walk { here: duplicate(&root)?, root, levels: Vec::new() };
     walk.levels.push(Level { name: OsString::new(), stat, folders: count.folder(&walk.here)? });
     while let Some(level) = walk.levels.last_mut() {
@@ -23,17 +38,23 @@ pub fn tree_size(path: impl AsRef<Path>) -> Result<u64> {
             None => walk.ascend()?,
         }
     }
-    Ok(count.size)
+    Ok(count.usage)
 }
 
 struct Count {
     device: u64,
     /// Files with several names, by inode.
     counted: HashSet<u64>,
-    size: u64,
+    usage: TreeUsage,
 }
 
 impl Count {
+    fn allocate(&mut self, stat: &Stat) {
+        // `st_blocks` counts units of 512 bytes, whatever the file system's blocks are (stat(2)).
+        let allocated = stat.blocks.saturating_mul(512);
+        self.usage.allocated = self.usage.allocated.saturating_add(allocated);
+    }
+
     /// Adds the files of one folder and returns the folders in it.
     fn folder(&mut self, folder: &OwnedFd) -> Result<Vec<OsString>> {
         let mut folders = Vec::new();
@@ -43,9 +64,11 @@ impl Count {
                 continue;
             }
             if stat.is_dir() {
+                self.allocate(&stat);
                 folders.push(entry.name);
             } else if stat.nlink == 1 || self.counted.insert(stat.ino) {
-                self.size = self.size.saturating_add(stat.size);
+                self.allocate(&stat);
+                self.usage.content = self.usage.content.saturating_add(stat.size);
             }
         }
         Ok(folders)
@@ -174,6 +197,6 @@ mod tests {
         walk.ascend().unwrap();
         let z = walk.levels[0].folders.pop().unwrap();
         walk.descend(z, &mut count).unwrap();
-        assert_eq!(count.size, 3);
+        assert_eq!(count.usage.content, 3);
     }
 }
