@@ -33,7 +33,7 @@ impl Drop for Lease {
 }
 
 /// A thing that can be held.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Held {
     /// By the digest of its bytes.
     Blob(Digest),

@@ -72,5 +72,5 @@ pub use remove::{Remove, Removed, User};
 pub use repair::{Outcome, Owners, Repaired};
 pub use snapshot::{Change, ChangeKind, MountOptions, Snapshot};
 pub use store::Store;
-pub use usage::{ImageUsage, Usage};
+pub use usage::{DiskUsage, ImageUsage, SnapshotUsage, Usage};
 pub use verify::Problem;

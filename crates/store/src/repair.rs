@@ -266,4 +266,4 @@ fn lost() -> Outcome {
 }
 
 /// Damaged blobs that images need.
-const ASIDE: &str = "damaged";
+pub(crate) const ASIDE: &str = "damaged";

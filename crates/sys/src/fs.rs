@@ -32,7 +32,7 @@ use at::{rename_at, rmdir_at};
 pub use lock::Lock;
 pub use open::{Access, Create, OpenHow, open, open_at, open_beneath, open_beneath_if_exists, open_dir};
 pub use send::sendfile;
-pub use size::{TreeUsage, tree_size, tree_usage};
+pub use size::{TreeUsage, allocated_around, tree_size, tree_usage};
 pub use stat::{
     FileKind, Space, Stat, exists, filesystem_magic, fstat, lstat, lstat_if_exists, metadata, space, stat_at,
     stat_at_if_exists,

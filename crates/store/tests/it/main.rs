@@ -14,3 +14,4 @@ mod indexes;
 mod make;
 mod repair;
 mod snapshots;
+mod usage;

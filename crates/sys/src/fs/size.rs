@@ -7,7 +7,9 @@ use std::path::Path;
 
 use fault::{Kind, Result};
 
-use super::{OpenHow, Stat, duplicate, fstat, open_at, open_dir, read_dir_at, stat_at};
+use super::{
+    OpenHow, Stat, duplicate, fstat, lstat_if_exists, open_at, open_dir, read_dir, read_dir_at, stat_at,
+};
 
 /// What a tree takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,24 @@ pub fn tree_usage(path: impl AsRef<Path>) -> Result<TreeUsage> {
     Ok(count.usage)
 }
 
+/// What a folder takes on disk without some of its entries; nothing for a folder that is not there.
+pub fn allocated_around(folder: impl AsRef<Path>, except: &[&str]) -> Result<u64> {
+    let folder = folder.as_ref();
+    let Some(stat) = lstat_if_exists(folder)? else { return Ok(0) };
+    let mut allocated = stat.allocated();
+    let names = unless_gone(read_dir(folder))?.unwrap_or_default();
+    for name in names.iter().filter(|name| !except.iter().any(|except| name == except)) {
+        let path = folder.join(name);
+        let Some(stat) = lstat_if_exists(&path)? else { continue };
+        let usage = match stat.is_dir() {
+            true => unless_gone(tree_usage(&path))?.unwrap_or_default().allocated,
+            false => stat.allocated(),
+        };
+        allocated = allocated.saturating_add(usage);
+    }
+    Ok(allocated)
+}
+
 struct Count {
     device: u64,
     /// Files with several names, by inode.
@@ -50,9 +70,7 @@ struct Count {
 
 impl Count {
     fn allocate(&mut self, stat: &Stat) {
-        // `st_blocks` counts units of 512 bytes, whatever the file system's blocks are (stat(2)).
-        let allocated = stat.blocks.saturating_mul(512);
-        self.usage.allocated = self.usage.allocated.saturating_add(allocated);
+        self.usage.allocated = self.usage.allocated.saturating_add(stat.allocated());
     }
 
     /// Adds the files of one folder and returns the folders in it.

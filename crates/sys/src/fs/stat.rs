@@ -91,6 +91,11 @@ impl Stat {
         self.mode & 0o7777
     }
 
+    /// The bytes that the file system gave for it: `blocks` are of 512 bytes, whatever its own are (stat(2)).
+    pub fn allocated(&self) -> u64 {
+        self.blocks.saturating_mul(512)
+    }
+
     pub fn is_dir(&self) -> bool {
         self.kind() == FileKind::Directory
     }
