@@ -107,6 +107,9 @@ pub struct Inspect {
     /// What the name stands for; together with the manifests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<Descriptor>,
+    /// Ours alone: pruning and the budget leave it.
+    #[serde(skip_serializing_if = "crate::is_false")]
+    pub pinned: bool,
 }
 
 /// What an image says of the containers made from it. Docker writes it by name, the empty ones of its older fields

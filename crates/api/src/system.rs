@@ -173,6 +173,21 @@ pub struct DiskUsage {
     pub containers: Option<Vec<container::Summary>>,
     pub volumes: Option<Vec<volume::Volume>>,
     pub build_cache: Option<Vec<serde_json::Value>>,
+    /// The rest of the data root: ours alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other: Vec<OtherUsage>,
+}
+
+/// What belongs to no image, container or volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct OtherUsage {
+    /// `container logs`, `unfinished`, `trash` or `bookkeeping`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub size: i64,
+    /// It goes by itself.
+    pub reclaimable: bool,
 }
 
 /// Which parts of the disk usage are wanted; all if none is named.
@@ -199,17 +214,26 @@ pub struct Check {
     pub problems: Vec<Problem>,
 }
 
-/// One thing that an image needs and that is not as it should be.
+/// One thing that is not as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Problem {
-    /// `damaged blob`, `missing blob` or `missing layer`.
+    /// `damaged blob`, `missing layer`, `stray snapshot` and so on.
     #[serde(rename = "Type")]
     pub kind: String,
     /// The blob's digest, or the layer's diff id.
     pub digest: String,
     /// The image's id; empty if none needs it.
     pub image: String,
+    /// What has no digest: a name, a container's id, a path.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// What a repair did, or why it did not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+    /// By a repair.
+    #[serde(skip_serializing_if = "crate::is_false")]
+    pub mended: bool,
 }
 
 /// The body of every error answer.

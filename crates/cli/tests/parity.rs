@@ -402,17 +402,41 @@ fn a_check_of_the_store_shows_problems_and_fails() {
     let table = deed("system check");
     assert_eq!(
         table.stdout,
-        "PROBLEM        DIGEST         IMAGE ID\n\
-         damaged blob   001122334455   aa1122334455\n\
-         damaged blob   221122334455   \n"
+        "PROBLEM        DIGEST         OBJECT    IMAGE ID\n\
+         damaged blob   001122334455             aa1122334455\n\
+         damaged blob   221122334455             \n"
     );
-    let words = "2 problems found\nhint: remove the images, then load them again\n";
+    let words = "2 problems found\nhint: `kogge system check --repair` mends what can be made anew\n";
     assert_eq!((table.stderr.as_str(), table.code), (words, Some(1)));
     let whole = deed("system check --no-trunc --format {{.Digest}}|{{.Image}}");
     assert!(whole.stdout.starts_with("sha256:00112233445566778899aabb"), "{}", whole.stdout);
     let repair = deed("system check --repair");
-    let refusal = "Error response from daemon: not supported: repairing the store\n";
-    assert_eq!((repair.stderr.as_str(), repair.code), (refusal, Some(1)));
+    assert_eq!(
+        repair.stdout,
+        "PROBLEM          DIGEST         OBJECT         IMAGE ID       MENDED    OUTCOME\n\
+         missing layer    001122334455                  aa1122334455   true      unpacked again\n\
+         stray snapshot                  0123456789ab                  false     it holds files\n"
+    );
+    assert_eq!((repair.stderr.as_str(), repair.code), ("1 problem left\n", Some(1)));
+    let forced = deed("system check --repair --force --format json");
+    assert_eq!(forced.code, Some(0), "{}", forced.stderr);
+    assert!(forced.stdout.contains(r#""Mended":"true""#), "{}", forced.stdout);
+    assert_eq!(deed("system check --force").stderr, "--force is of use with --repair only\n");
+}
+
+/// Docker's client has no such commands.
+#[test]
+fn images_are_adopted_and_pinned() {
+    let deed = |line: &str| run(KOGGE, &words(line));
+    let adopted = deed("image adopt --from podman --image a --image b:1 --volumes --dry-run /data");
+    assert_eq!((adopted.stdout.as_str(), adopted.code), ("Would adopt: a:latest\n", Some(0)));
+    let failed = deed("image adopt");
+    assert_eq!((failed.stderr.as_str(), failed.code), ("No such image there: x:latest\n", Some(1)));
+    let wrong = deed("image adopt --from lxc").stderr;
+    assert_eq!(wrong, "--from is docker or podman, not \"lxc\"\n");
+    let pinned = deed("image pin a b");
+    assert_eq!((pinned.stdout.as_str(), pinned.code), ("a\nb\n", Some(0)));
+    assert_eq!(deed("image unpin a").stdout, "a\n");
 }
 
 /// What is known and not built is refused before the daemon is asked for anything.

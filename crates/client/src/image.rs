@@ -137,6 +137,31 @@ pub async fn difference(client: &Client, first: &str, second: &str, platform: &s
     request.send().await?.bytes().await
 }
 
+/// What to take over from another engine on the daemon's host.
+#[derive(Clone, Debug, Default)]
+pub struct Adopt {
+    /// `docker` or `podman`, for the path where its data root usually is.
+    pub from: String,
+    /// Its data root; empty for the usual one.
+    pub path: String,
+    /// Names; all images if there are none.
+    pub images: Vec<String>,
+    pub volumes: bool,
+    pub dry_run: bool,
+}
+
+/// Takes images over; the answer is a progress stream. Only our own daemon can.
+pub async fn adopt(client: &Client, wanted: &Adopt) -> Result<Answer> {
+    let request = client.post("/images/adopt").text("from", &wanted.from).text("path", &wanted.path);
+    let request = request.flag("volumes", wanted.volumes).flag("dry-run", wanted.dry_run);
+    wanted.images.iter().fold(request, |request, name| request.query("image", name)).send().await
+}
+
+/// Keeps an image whatever room it takes, or no longer. Only our own daemon can.
+pub async fn pin(client: &Client, name: &str, pinned: bool) -> Result<()> {
+    client.post(path(name, if pinned { "pin" } else { "unpin" })).send().await.map(drop)
+}
+
 pub async fn prune(client: &Client, filters: &Filters) -> Result<Pruned> {
     client.post("/images/prune").filters(filters).send().await?.json().await
 }

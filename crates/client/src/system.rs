@@ -27,8 +27,13 @@ pub async fn disk_usage(client: &Client) -> Result<DiskUsage> {
 }
 
 /// Has the daemon verify its whole store, which takes as long as reading it. Only our own daemon can.
-pub async fn check(client: &Client, repair: bool) -> Result<Check> {
-    client.get("/system/check").flag("repair", repair).send().await?.json().await
+pub async fn check(client: &Client) -> Result<Check> {
+    client.get("/system/check").send().await?.json().await
+}
+
+/// The same, and mends what can be mended; with `force` files of containers that nobody knows any more go, too.
+pub async fn repair(client: &Client, force: bool) -> Result<Check> {
+    client.post("/system/check").flag("force", force).send().await?.json().await
 }
 
 /// Empties a builder's cache: all of it, or what is not used.

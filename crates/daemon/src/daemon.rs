@@ -127,6 +127,9 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         registries: settings.registries.clone(),
         dns: settings.dns.clone(),
         live: live_settings(settings),
+        image_budget: settings
+            .image_budget
+            .map(|bytes_max| engine::ImageBudget { bytes_max, spared_for: IMAGES_SPARED_FOR }),
         ..engine::Config::default()
     })
 }
@@ -140,6 +143,9 @@ fn live_settings(settings: &Settings) -> engine::Live {
         debug: settings.debug,
     }
 }
+
+/// Compose pulls all images of a project before it creates the first container.
+const IMAGES_SPARED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Two daemons on one host have two bridges, and must have two tables of rules.
 fn table(bridge: &str) -> String {

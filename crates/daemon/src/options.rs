@@ -158,6 +158,13 @@ pub(crate) static SETTINGS: &[Setting] = &[
     set("dns", None, "dns", dns, "DNS server to use"),
     set("label", None, "labels", label, "Set key=value labels to the daemon"),
     set(
+        "image-budget",
+        None,
+        "image-budget",
+        image_budget,
+        "Room that images may take (50GB); those unused longest go first. Ours alone",
+    ),
+    set(
         "registry-mirror",
         None,
         "registry-mirrors",
@@ -430,6 +437,30 @@ fn label(settings: &mut Settings, value: &str) -> Result<()> {
     Ok(())
 }
 
+fn image_budget(settings: &mut Settings, value: &str) -> Result<()> {
+    settings.image_budget = Some(bytes(value)?).filter(|bytes| *bytes > 0);
+    Ok(())
+}
+
+/// `50GB` are 50,000,000,000 bytes, `50GiB` 50 times 2 to the 30th; without a unit they are bytes.
+fn bytes(text: &str) -> Result<u64> {
+    let wrong = || Error::invalid(format!("{text:?} is no size such as 50GB or 50GiB"));
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let (letter, base) = match unit.strip_suffix('i') {
+        Some(letter) => (letter, 1024),
+        None => (unit, 1000_u64),
+    };
+    let power = match letter {
+        "" => 0,
+        letter => 1 + "kmgtp".find(letter).filter(|_| letter.len() == 1).ok_or_else(wrong)?,
+    };
+    let factor = base.pow(u32::try_from(power).map_err(|_| wrong())?);
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
 /// As Go's strconv.ParseBool.
 pub(crate) fn boolean(value: &str) -> Result<bool> {
     match value {
@@ -444,6 +475,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, wanted) in [
+            ("0", 0),
+            ("17", 17),
+            ("50GB", 50_000_000_000),
+            ("2 gib", 2 << 30),
+            ("3k", 3000),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(bytes(text).unwrap(), wanted, "{text}");
+        }
+        for wrong in ["", "GB", "-1", "1.5GB", "5XB", "99999999999PB", "5kmB", "5ibb"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn no_name_stands_twice() {

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) address: Option<Ipv4Net>,
     /// Where the default network is taken from; empty: Docker's pools.
     pub(crate) pools: Vec<Ipv4Net>,
+    /// Bytes that images may take; all there are if not given.
+    pub(crate) image_budget: Option<u64>,
     pub(crate) registries: registry::client::Config,
     /// The same settings without the configuration file, for a reload.
     pub(crate) by_flags: Option<Box<Self>>,
@@ -101,6 +103,7 @@ impl Settings {
             defaults: engine::Defaults::default(),
             address: None,
             pools: Vec::new(),
+            image_budget: None,
             registries: registries::defaults(persona),
             by_flags: None,
             deprecated: Vec::new(),

@@ -37,6 +37,8 @@ pub struct Config {
     pub dns: Vec<IpAddr>,
     /// As it is at the start.
     pub live: Live,
+    /// How much room images may take; `None`: all there is.
+    pub image_budget: Option<store::Budget>,
     /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
     pub root_kept_for: Duration,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             registries: registry::client::Config::default(),
             dns: Vec::new(),
             live: Live::default(),
+            image_budget: None,
             root_kept_for: Duration::from_secs(10),
         }
     }

@@ -61,6 +61,11 @@ impl Engine {
         // Blocking work ends by itself and cannot be cut; afterwards nobody uses the store any more.
         let all = self.0.blocking.clone().acquire_many_owned(BLOCKING_MAX).await;
         drop(all);
+        // Which images were used is written down with every sweep; the last one may be a while ago.
+        let store = self.store().clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.remember_uses()).await {
+            tracing::warn!(%error, "images' last uses not written down");
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -123,7 +128,8 @@ impl Engine {
         &self.0.boot_id
     }
 
-    /// Has the store delete what was removed, when nobody waits and many removals have come together.
+    /// Has the store settle what came, delete what was removed and keep images within their budget, when nobody waits and
+    /// many changes have come together.
     pub(crate) fn sweep_soon(&self) {
         if self.0.sweep_planned.swap(true, Ordering::Relaxed) {
             return;
@@ -137,6 +143,9 @@ impl Engine {
             engine.0.sweep_planned.store(false, Ordering::Relaxed);
             if let Err(error) = engine.blocking(|engine| engine.store().sweep()).await {
                 tracing::warn!(%error, "removed snapshots not deleted");
+            }
+            if let Err(error) = engine.blocking(crate::image::keep_within_budget).await {
+                tracing::warn!(%error, "images not kept within their budget");
             }
         });
     }

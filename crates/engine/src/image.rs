@@ -3,6 +3,8 @@
 //!
 //! The store has the truth; here it is put into Docker's words, with events and with the containers that use images.
 
+mod adopt;
+mod budget;
 mod distribution;
 mod form;
 mod list;
@@ -24,7 +26,10 @@ use store::{Image, ImageId, User};
 
 use crate::Engine;
 
+pub use adopt::{Adopt, adopt};
 pub use archive::compression::Compression;
+pub(crate) use budget::keep_within_budget;
+pub use budget::pin;
 pub use distribution::{Remote, distribution, login, manifest, push_manifest, search};
 pub use form::{convert, difference};
 pub use list::list;
@@ -164,7 +169,12 @@ fn resolve_for(engine: &Engine, name: &str, platform: Option<&Platform>) -> Resu
 
 /// An event of an image: its labels, and the name under which it was spoken of.
 fn tell(engine: &Engine, action: &str, id: &ImageId, name: &str) {
-    publish(engine, action, &id.to_string(), name, Some(id));
+    publish(engine, action, &id.to_string(), name, Some(id), None);
+}
+
+/// With the reason for what nobody asked for.
+fn tell_because(engine: &Engine, action: &str, id: &ImageId, name: &str, reason: &str) {
+    publish(engine, action, &id.to_string(), name, Some(id), Some(reason));
 }
 
 /// An event of a name that came from a registry or went to one: the name stands in the id's place.
@@ -173,16 +183,24 @@ async fn tell_of(engine: &Engine, action: &'static str, reference: Reference) ->
         .blocking(move |engine| {
             let name = reference.familiar();
             let id = engine.store().resolve(&name).ok();
-            publish(engine, action, &name, &reference.familiar_name(), id.as_ref());
+            publish(engine, action, &name, &reference.familiar_name(), id.as_ref(), None);
             Ok(())
         })
         .await
 }
 
-fn publish(engine: &Engine, action: &str, actor: &str, name: &str, id: Option<&ImageId>) {
+fn publish(
+    engine: &Engine,
+    action: &str,
+    actor: &str,
+    name: &str,
+    id: Option<&ImageId>,
+    reason: Option<&str>,
+) {
     // An image that is gone has no labels to tell any more.
     let config = id.and_then(|id| engine.store().image(id).ok()).and_then(|image| image.config.config);
     let mut attributes: BTreeMap<String, String> = config.map(|config| config.labels).unwrap_or_default();
     attributes.insert("name".into(), name.to_owned());
+    attributes.extend(reason.map(|reason| ("reason".to_owned(), reason.to_owned())));
     engine.events().publish(Type::Image, action, actor, attributes);
 }

@@ -49,3 +49,4 @@ pub use engine::Engine;
 pub use id::ContainerId;
 pub use record::{Mount, MountKind, Record, State};
 pub use state::Status;
+pub use store::Budget as ImageBudget;

@@ -51,7 +51,7 @@ async fn freed(engine: &Engine, id: &str) -> Result<u64> {
     }
 }
 
-/// Removes images without a name, or with `dangling=false` all that no container uses.
+/// Removes images without a name, or with `dangling=false` all that no container uses; pinned ones stay.
 pub async fn images(engine: &Engine, filters: Filters) -> Result<PrunedImages> {
     allow_prune(&filters)?;
     engine.blocking(move |engine| images_now(engine, &filters)).await
@@ -76,8 +76,11 @@ fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
     Ok(PrunedImages { images_deleted, space_reclaimed })
 }
 
-/// No container was made from it and no image stands on it.
+/// Nobody pinned it, no container was made from it and no image stands on it.
 fn is_free(engine: &Engine, image: &Image) -> bool {
+    if image.pinned {
+        return false;
+    }
     let id = image.id.to_string();
     let used = engine.containers().all().iter().any(|container| container.view().record.image_id == id);
     !used && engine.store().children(&image.id).is_empty()

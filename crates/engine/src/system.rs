@@ -2,6 +2,8 @@
 //!
 //! All of it is found out, nothing assumed: a limit whose controller is missing is told as missing.
 
+mod check;
+mod disk;
 mod id;
 mod info;
 mod limits;
@@ -11,14 +13,14 @@ mod security;
 
 use std::collections::BTreeMap;
 
-use api::container::ListOptions;
-use api::system::{Check, Component, DiskUsage, DiskUsageOptions, PlatformName, Problem, Version};
+use api::system::{Component, PlatformName, Version};
 use fault::Result;
-use oci::{Digest, Platform};
-use store::ImageId;
+use oci::Platform;
 
-use crate::{Engine, container, image, volume};
+use crate::Engine;
 
+pub use check::{Repair, check, repair};
+pub use disk::disk_usage;
 pub use info::info;
 pub(crate) use limits::Limits;
 pub use reload::reload;
@@ -72,46 +74,3 @@ const BUILD_TIME: &str = match option_env!("KOGGE_BUILD_TIME") {
     Some(time) => time,
     None => "",
 };
-
-/// What the wanted kinds of things take on disk.
-pub async fn disk_usage(engine: &Engine, wanted: DiskUsageOptions) -> Result<DiskUsage> {
-    let all = wanted == DiskUsageOptions::default();
-    let mut usage = DiskUsage::default();
-    if all || wanted.images {
-        let images = image::usage(engine).await?;
-        (usage.layers_size, usage.images) = (images.layers_size, Some(images.rows));
-    }
-    if all || wanted.containers {
-        let options = ListOptions { all: true, size: true, ..ListOptions::default() };
-        usage.containers = Some(container::list(engine, options).await?);
-    }
-    if all || wanted.volumes {
-        usage.volumes = Some(volume::usage(engine).await?);
-    }
-    if all || wanted.build_cache {
-        usage.build_cache = Some(Vec::new());
-    }
-    Ok(usage)
-}
-
-/// Reads the whole store and tells what is wrong with it, each problem once for each image that has it.
-pub async fn check(engine: &Engine) -> Result<Check> {
-    let problems = engine.blocking(|engine| engine.store().verify()).await?;
-    Ok(Check { problems: problems.into_iter().flat_map(rows).collect() })
-}
-
-fn rows(problem: store::Problem) -> Vec<Problem> {
-    let row = |kind: &str, digest: &Digest, image: Option<&ImageId>| Problem {
-        kind: kind.into(),
-        digest: digest.to_string(),
-        image: image.map(ToString::to_string).unwrap_or_default(),
-    };
-    match problem {
-        store::Problem::Damaged(blob, images) if images.is_empty() => vec![row("damaged blob", &blob, None)],
-        store::Problem::Damaged(blob, images) => {
-            images.iter().map(|image| row("damaged blob", &blob, Some(image))).collect()
-        }
-        store::Problem::MissingBlob(image, blob) => vec![row("missing blob", &blob, Some(&image))],
-        store::Problem::MissingLayer(image, layer) => vec![row("missing layer", &layer, Some(&image))],
-    }
-}

@@ -10,6 +10,7 @@
 //! Guarantees: creation and removal are durable before they are answered; what was left half-made is gone after the
 //! next [`Volumes::open`]. A volume that a container names, or one that is being created, is not removed.
 
+mod adopt;
 mod populate;
 mod record;
 mod verbs;
@@ -26,8 +27,9 @@ use sys::fs::OpenHow;
 use crate::{ContainerId, Engine, MountKind};
 use record::Record;
 
+pub(crate) use adopt::{Adopted, adopt};
 pub(crate) use record::check_name;
-
+pub(crate) use verbs::bookkeeping;
 pub use verbs::{create, inspect, list, prune, remove, usage};
 
 /// All volumes. Every method blocks.

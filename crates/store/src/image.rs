@@ -273,7 +273,8 @@ impl Store {
                 layers: image.layers.clone(),
                 parent: image.parent.clone(),
                 tagged: None,
-                used: None,
+                // It comes because somebody is about to use it.
+                used: Some(sys::time::now_rfc3339_nano()),
                 pinned: false,
             };
             entries.push(Entering { id: image.id(), entry, names: image.names, indexed: image.indexed });

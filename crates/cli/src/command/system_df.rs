@@ -1,7 +1,7 @@
 //! `kogge system df`: who takes the disk.
 
 use api::container::Summary;
-use api::system::DiskUsage;
+use api::system::{DiskUsage, OtherUsage};
 use jiff::Timestamp;
 
 use super::{Args, Command, images, ps, volume};
@@ -46,7 +46,8 @@ const FIELDS: Fields = Fields {
     ],
 };
 
-fn summary(usage: &DiskUsage) -> [Row; 4] {
+/// The last row is of our own daemon only.
+fn summary(usage: &DiskUsage) -> Vec<Row> {
     let images = usage.images.as_deref().unwrap_or_default();
     let in_use: i64 = images
         .iter()
@@ -63,7 +64,7 @@ fn summary(usage: &DiskUsage) -> [Row; 4] {
             .sum()
     };
     let caches = usage.build_cache.as_ref().map_or(0, Vec::len);
-    [
+    let mut rows = vec![
         Usage {
             kind: "Images",
             total: images.len(),
@@ -89,7 +90,19 @@ fn summary(usage: &DiskUsage) -> [Row; 4] {
         }
         .row(),
         Usage { kind: "Build Cache", total: caches, active: 0, size: 0, reclaimable: 0 }.row(),
-    ]
+    ];
+    let other = &usage.other;
+    if !other.is_empty() {
+        let total = Usage {
+            kind: "Other",
+            total: other.len(),
+            active: other.iter().filter(|row| !row.reclaimable).count(),
+            size: other.iter().map(|row| row.size).sum(),
+            reclaimable: other.iter().filter(|row| row.reclaimable).map(|row| row.size).sum(),
+        };
+        rows.push(total.row());
+    }
+    rows
 }
 
 struct Usage {
@@ -119,7 +132,7 @@ fn is_active(container: &Summary) -> bool {
     matches!(container.state.as_str(), "running" | "paused" | "restarting")
 }
 
-fn verbose(usage: DiskUsage) -> Outcome<String> {
+fn verbose(mut usage: DiskUsage) -> Outcome<String> {
     let now = Timestamp::now();
     let images: Vec<Row> = usage
         .images
@@ -134,6 +147,7 @@ fn verbose(usage: DiskUsage) -> Outcome<String> {
         .collect();
     let containers: Vec<Row> = usage
         .containers
+        .take()
         .into_iter()
         .flatten()
         .map(|container| ps::row(&Summary { size_root_fs: 0, ..container }, true, now))
@@ -143,16 +157,37 @@ fn verbose(usage: DiskUsage) -> Outcome<String> {
     let containers = format::list(CONTAINERS, &ps::FIELDS, &containers)?;
     let volumes = format::list(VOLUMES, &volume::FIELDS, &volumes)?;
     let cache = format::list(CACHE, &CACHE_FIELDS, &[])?;
+    let other = match usage.other.is_empty() {
+        true => String::new(),
+        false => format!("\nOther space usage:\n\n{}", format::list(OTHER, &OTHER_FIELDS, &others(&usage))?),
+    };
     Ok(format!(
         "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\n\
-         Local Volumes space usage:\n\n{volumes}\nBuild cache usage: 0B\n\n{cache}"
+         Local Volumes space usage:\n\n{volumes}\nBuild cache usage: 0B\n\n{cache}{other}"
     ))
+}
+
+fn others(usage: &DiskUsage) -> Vec<Row> {
+    let row = |other: &OtherUsage| {
+        Row::new()
+            .field("Type", &other.kind)
+            .field("Size", human::size_exact(other.size))
+            .field("Reclaimable", other.reclaimable.to_string())
+    };
+    usage.other.iter().map(row).collect()
 }
 
 const IMAGES: &str = r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
 const CONTAINERS: &str = r"table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
 const VOLUMES: &str = r"table {{.Name}}\t{{.Links}}\t{{.Size}}";
 const CACHE: &str = r"table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}";
+
+const OTHER: &str = r"table {{.Type}}\t{{.Size}}\t{{.Reclaimable}}";
+
+const OTHER_FIELDS: Fields = Fields {
+    kind: "*system.otherUsageContext",
+    headings: &[("Type", "TYPE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
+};
 
 const CACHE_FIELDS: Fields = Fields {
     kind: "*formatter.buildCacheContext",

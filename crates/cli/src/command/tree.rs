@@ -1,10 +1,11 @@
 //! Which commands there are, and under which names: alone, and in groups.
 
 use super::{
-    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_convert,
-    image_diff, image_prune, images, import, info, inspect, kill, load, login, logout, logs, manifest,
-    network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start, stats,
-    stop, system_check, system_df, system_prune, tag, top, unpause, update, version, volume, wait,
+    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_adopt,
+    image_convert, image_diff, image_pin, image_prune, images, import, info, inspect, kill, load, login,
+    logout, logs, manifest, network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
+    search, start, stats, stop, system_check, system_df, system_prune, tag, top, unpause, update, version,
+    volume, wait,
 };
 use crate::flags::Flag;
 
@@ -145,6 +146,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         entries: &[
+            entry("adopt", &image_adopt::COMMAND),
             entry("convert", &image_convert::COMMAND),
             entry("diff", &image_diff::COMMAND),
             entry("history", &history::COMMAND),
@@ -152,12 +154,14 @@ pub(crate) const GROUPS: &[Group] = &[
             entry("inspect", &inspect::IMAGE),
             entry("load", &load::COMMAND),
             entry("ls", &images::COMMAND).aliases(&["list"]),
+            entry("pin", &image_pin::PIN),
             entry("prune", &image_prune::COMMAND),
             entry("pull", &pull::COMMAND),
             entry("push", &push::COMMAND),
             entry("rm", &rmi::COMMAND).aliases(&["rmi", "remove"]),
             entry("save", &save::COMMAND),
             entry("tag", &tag::COMMAND),
+            entry("unpin", &image_pin::UNPIN),
         ],
     },
     Group {

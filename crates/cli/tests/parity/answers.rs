@@ -96,9 +96,15 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("POST", ["networks", "prune"]) => json(r#"{"NetworksDeleted":["mine"]}"#),
         ("POST", ["build", "prune"]) => json(r#"{"CachesDeleted":["k1","k2"],"SpaceReclaimed":17}"#),
         ("GET", ["networks", _]) => json(NETWORK),
-        ("GET", ["system", "check"]) if request.query.contains_key("repair") => {
-            fail(501, "not supported: repairing the store")
+        ("POST", ["system", "check"]) if request.query.contains_key("force") => {
+            json(r#"{"Problems":[{"Type":"stray snapshot","Mended":true,"Outcome":"removed"}]}"#)
         }
+        ("POST", ["system", "check"]) => json(REPAIRED),
+        ("POST", ["images", "adopt"]) if request.query.contains_key("image") => json(ADOPTED),
+        ("POST", ["images", "adopt"]) => json(
+            r#"{"error":"No such image there: x:latest","errorDetail":{"message":"No such image there: x:latest"}}"#,
+        ),
+        ("POST", ["images", _, "pin" | "unpin"]) => Answer::Empty(204),
         ("GET", ["system", "check"]) => json(CHECK),
         ("GET", ["system", "df"]) => json(&format!(
             r#"{{"LayersSize":10000000,"Images":{IMAGES},"Containers":{CONTAINERS},"Volumes":[{USED_VOLUME}],"BuildCache":null}}"#
@@ -271,6 +277,10 @@ const NETWORK: &str = r#"{"Name":"bridge","Id":"1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c
 const OTHER_NETWORK: &str = r#"{"Name":"a","Id":"aa2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e3d4c5b6a1f2e","Created":"2025-01-02T03:04:05Z","Scope":"local","Driver":"null","EnableIPv4":true,"EnableIPv6":false,"IPAM":{"Driver":"default","Options":null,"Config":null},"Internal":true,"Attachable":false,"Ingress":false,"ConfigFrom":{"Network":""},"ConfigOnly":false,"Containers":{},"Options":{},"Labels":{}}"#;
 
 const CHECK: &str = r#"{"Problems":[{"Type":"damaged blob","Digest":"sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","Image":"sha256:aa11223344556677889900aabbccddeeff00112233445566778899aabbccddee"},{"Type":"damaged blob","Digest":"sha256:22112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","Image":""}]}"#;
+
+const REPAIRED: &str = r#"{"Problems":[{"Type":"missing layer","Digest":"sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","Image":"sha256:aa11223344556677889900aabbccddeeff00112233445566778899aabbccddee","Mended":true,"Outcome":"unpacked again"},{"Type":"stray snapshot","Digest":"","Image":"","Object":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Outcome":"it holds files"}]}"#;
+
+const ADOPTED: &str = "{\"status\":\"Loading layer\",\"progressDetail\":{\"current\":1,\"total\":1},\"id\":\"0011\"}\n{\"stream\":\"Would adopt: a:latest\\n\"}\n";
 
 const EVENTS: &str = "{\"status\":\"start\",\"id\":\"1f\",\"from\":\"busybox\",\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"1f\",\"Attributes\":{\"name\":\"web\",\"image\":\"busybox\"}},\"scope\":\"local\",\"time\":1700000000,\"timeNano\":1700000000123456789}\n{\"Type\":\"volume\",\"Action\":\"create\",\"Actor\":{\"ID\":\"data\",\"Attributes\":{}},\"scope\":\"local\",\"time\":1700000001,\"timeNano\":1700000001000000000}\n";
 

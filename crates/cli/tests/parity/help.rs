@@ -15,7 +15,8 @@ pub(crate) fn commands(page: impl Fn(&str) -> String) -> Vec<String> {
 }
 
 /// Not Docker's.
-const OWN: &[&str] = &["image convert", "image diff", "system check"];
+const OWN: &[&str] =
+    &["image adopt", "image convert", "image diff", "image pin", "image unpin", "system check"];
 
 /// What a page lists, in its order, without what is ours alone.
 pub(crate) fn listed(page: &str) -> Vec<String> {

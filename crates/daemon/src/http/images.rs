@@ -129,6 +129,32 @@ pub(crate) async fn prune(request: Request) -> Result<Answer> {
     request.ok(&engine::prune::images(&request.door.engine, request.query.filters()?).await?)
 }
 
+/// A route of our own: images of another engine on this host.
+pub(crate) async fn adopt(request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let path = match (query.given("path"), query.text("from")) {
+        (Some(path), _) => path,
+        (None, "" | "docker") => "/var/lib/docker",
+        (None, "podman") => "/var/lib/containers/storage",
+        (None, from) => {
+            return Err(Error::invalid(format!("images come from docker or podman, not from {from:?}")));
+        }
+    };
+    let wanted = image::Adopt {
+        path: path.into(),
+        images: query.all("image").map(Reference::parse).collect::<Result<_>>()?,
+        volumes: query.flag("volumes"),
+        dry_run: query.flag("dry-run"),
+    };
+    progress(image::adopt(&request.door.engine, wanted).await?)
+}
+
+/// Routes of our own.
+pub(crate) async fn pin(request: Request, pinned: bool) -> Result<Answer> {
+    image::pin(&request.door.engine, &request.name, pinned).await?;
+    Ok(answer::empty(StatusCode::NO_CONTENT).into())
+}
+
 /// Ours alone.
 pub(crate) async fn convert(request: Request) -> Result<Answer> {
     let query = &request.query;

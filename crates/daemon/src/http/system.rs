@@ -54,9 +54,15 @@ pub(crate) async fn disk_usage(request: Request) -> Result<Answer> {
 /// A route of our own: what is wrong with the store.
 pub(crate) async fn check(request: Request) -> Result<Answer> {
     if request.query.flag("repair") {
-        return Err(Error::unsupported("repairing the store"));
+        return Err(Error::invalid("a repair is asked for by POST"));
     }
     request.ok(&engine::system::check(&request.door.engine).await?)
+}
+
+/// The same by POST: what was wrong, and what became of it.
+pub(crate) async fn repair(request: Request) -> Result<Answer> {
+    let how = engine::system::Repair { force: request.query.flag("force") };
+    request.ok(&engine::system::repair(&request.door.engine, how).await?)
 }
 
 /// JSON values, one a line, until the client leaves or `until` has come.

@@ -265,6 +265,7 @@ fn make(engine: &Engine, record: &Record, image: &ImageId, held: &Hold<'_>) -> R
         sys::fs::fsync(&intent)?;
     }
     sys::crash::point("container.create.intended");
+    engine.store().used(image);
     engine.store().snapshot_create(record.id.as_str(), Some(image))?;
     sys::crash::point("container.create.snapshot");
     volumes(engine, record, held)?;

@@ -112,6 +112,9 @@ pub(crate) fn finish(engine: &Engine, record: &Record) -> Result<()> {
     let folder = engine.config().removing_folder(&record.id);
     super::exit::let_go(engine, record)?;
     sys::crash::point("container.remove.let_go");
+    if let Ok(image) = record.image_id.parse() {
+        engine.store().used(&image);
+    }
     engine.store().snapshot_remove(record.id.as_str())?;
     sys::crash::point("container.remove.snapshot");
     if sys::fs::exists(folder.join(WITH_VOLUMES))? {

@@ -1,16 +1,18 @@
 //! `docker images`: which, in which order.
 
+use std::collections::BTreeMap;
+
 use api::filters::Filters;
 use api::image::{ListOptions, Summary};
 use fault::{Error, Result};
 use oci::Reference;
-use store::Image;
+use store::{Image, ImageId, ImageUsage};
 
 use super::show;
 use crate::Engine;
 use crate::filter::Glob;
 
-const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "pinned", "reference", "since", "until"];
 
 /// All images that the filters choose, newest first. Those that are only parents of others need `all`.
 pub async fn list(engine: &Engine, options: ListOptions) -> Result<Vec<Summary>> {
@@ -47,26 +49,16 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     Ok(rows)
 }
 
-/// What images take on disk.
-#[derive(Debug)]
-pub(crate) struct ImagesUsage {
-    /// Bytes of all layers, each counted once.
-    pub(crate) layers_size: i64,
-    pub(crate) rows: Vec<Summary>,
-}
-
-/// All images with what they share and how many containers use each, for the disk usage.
-pub(crate) async fn usage(engine: &Engine) -> Result<ImagesUsage> {
+/// All images with what they take and share on disk and how many containers use each, for the disk usage.
+pub(crate) async fn usage(engine: &Engine, shares: BTreeMap<ImageId, ImageUsage>) -> Result<Vec<Summary>> {
     engine
-        .blocking(|engine| {
-            let usage = engine.store().usage();
-            let images = engine.store().images()?;
-            let row =
-                |image: &Image| show::summary(image, usage.images.get(&image.id), containers(engine, image));
-            Ok(ImagesUsage {
-                layers_size: show::signed(usage.layers),
-                rows: images.iter().map(row).collect(),
-            })
+        .blocking(move |engine| {
+            let row = |image: &Image| {
+                let share = shares.get(&image.id).copied().unwrap_or_default();
+                let row = show::summary(image, Some(&share), containers(engine, image));
+                Summary { size: show::signed(share.size), ..row }
+            };
+            Ok(engine.store().images()?.iter().map(row).collect())
         })
         .await
 }
@@ -86,6 +78,7 @@ fn is_shown(engine: &Engine, image: &Image) -> bool {
 pub(crate) struct Chosen<'a> {
     filters: &'a Filters,
     dangling: Option<bool>,
+    pinned: Option<bool>,
     /// Only images made before the one, or after the other.
     before: Option<jiff::Timestamp>,
     since: Option<jiff::Timestamp>,
@@ -110,6 +103,7 @@ impl<'a> Chosen<'a> {
             } else {
                 None
             },
+            pinned: if filters.contains("pinned") { Some(filters.flag("pinned", false)?) } else { None },
             before: before.into_iter().min(),
             since: times("since")?.into_iter().max(),
             references: filters.values("reference").map(Glob::parse).collect::<Result<_>>()?,
@@ -119,9 +113,10 @@ impl<'a> Chosen<'a> {
     pub(crate) fn holds(&self, image: &Image) -> bool {
         let created = created(image);
         let is_dangling = image.tags.is_empty() && image.digests.is_empty() && !image.indexed;
-        let none = std::collections::BTreeMap::new();
+        let none = BTreeMap::new();
         let labels = image.config.config.as_ref().map_or(&none, |config| &config.labels);
         self.dangling.is_none_or(|dangling| dangling == is_dangling)
+            && self.pinned.is_none_or(|pinned| pinned == image.pinned)
             && self.before.is_none_or(|limit| created.is_some_and(|created| created < limit))
             && self.since.is_none_or(|limit| created.is_some_and(|created| created > limit))
             && self.filters.labels(labels)

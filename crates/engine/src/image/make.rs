@@ -39,6 +39,7 @@ pub async fn import(engine: &Engine, wanted: Import, body: Body) -> Result<Lines
         let name = import.reference.as_ref().map(Reference::familiar);
         tell(engine, "import", &id, name.as_deref().unwrap_or(&id.to_string()));
         tell_line(Message::status(id.to_string()));
+        engine.sweep_soon();
         Ok(())
     })
     .await
@@ -80,6 +81,7 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
         tell(engine, "tag", &id, &reference.familiar());
     }
     tell_commit(engine, &view, &id, comment, reference.as_ref());
+    engine.sweep_soon();
     Ok(id.to_string())
 }
 

@@ -38,5 +38,9 @@ async fn run(engine: Engine, wanted: Pull, board: Arc<Board>) -> Result<()> {
         credentials: credentials(&auth),
     };
     client::pull(&engine.registries(), engine.store(), &request, &report(&board)).await?;
+    if let Some(id) = engine.store().named(&reference) {
+        engine.store().used(&id);
+    }
+    engine.sweep_soon();
     tell_of(&engine, "pull", reference).await
 }

@@ -30,6 +30,7 @@ pub(super) fn inspect(store: &Store, image: &Image) -> Inspect {
         },
         manifests: None,
         descriptor: None,
+        pinned: image.pinned,
     }
 }
 

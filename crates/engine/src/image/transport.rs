@@ -25,6 +25,7 @@ pub async fn load(engine: &Engine, body: Body, quiet: bool, platforms: Vec<Platf
                 tell_line(Message::stream(text));
             }
         }
+        engine.sweep_soon();
         Ok(())
     }))
 }

@@ -8,7 +8,7 @@ use api::volume::{Create, List, Pruned, Usage, Volume};
 use fault::{Doing, Error, Kind, Result};
 
 use super::record::Record;
-use super::{Wish, users};
+use super::{DATA, Wish, users};
 use crate::Engine;
 use crate::filter::Names;
 
@@ -106,12 +106,12 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
         .await
 }
 
-/// All volumes with their size and number of containers, for the disk usage.
+/// All volumes with the room that they take on disk and their number of containers, for the disk usage.
 pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
     engine
         .blocking(|engine| {
             let measure = |record: Record| {
-                let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
+                let size = sys::fs::tree_usage(engine.volumes().data(&record.name))?.allocated;
                 let count = users(engine, &record.name).len();
                 let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
                 let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
@@ -120,6 +120,17 @@ pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
             engine.volumes().all()?.into_iter().map(measure).collect()
         })
         .await
+}
+
+/// What lies around the volumes' files. Blocks.
+pub(crate) fn bookkeeping(engine: &Engine) -> Result<u64> {
+    let names: Vec<String> = engine.volumes().all()?.into_iter().map(|record| record.name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut bytes = sys::fs::allocated_around(&engine.volumes().root, &names)?;
+    for name in names {
+        bytes += sys::fs::allocated_around(engine.volumes().folder(name), &[DATA])?;
+    }
+    Ok(bytes)
 }
 
 fn show(engine: &Engine, record: &Record) -> Volume {

@@ -14,6 +14,9 @@ use futures_util::stream;
 use crate::house::House;
 use crate::in_house;
 
+/// A tar of nothing: two empty blocks.
+const EMPTY_TAR: &[u8] = &[0; 1024];
+
 impl House {
     async fn images(&self, filters: &str) -> Vec<String> {
         let options = ListOptions { filters: Filters::parse(filters).unwrap(), ..ListOptions::default() };
@@ -177,5 +180,83 @@ fn an_images_health_check_is_warned_of() {
         assert!(without.warnings.is_empty());
         let own = made(r#"{"Image":"x:1","Cmd":["true"],"Healthcheck":{"Test":["CMD","true"]}}"#).await;
         assert_eq!(own.unwrap_err().to_string(), "not supported: health checks");
+    });
+}
+
+#[test]
+fn pinned_images_are_shown_and_not_pruned() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        house.imported(EMPTY_TAR, Vec::new()).await.unwrap();
+        image::pin(engine, "x:1", true).await.unwrap();
+        assert!(image::inspect(engine, "x:1").await.unwrap().pinned);
+        assert_eq!(house.images(r#"{"pinned":["true"]}"#).await, ["x:1"]);
+        assert_eq!(house.images(r#"{"pinned":["false"]}"#).await, ["busybox:latest"]);
+        let all = || Filters::parse(r#"{"dangling":["false"]}"#).unwrap();
+        prune::images(engine, all()).await.unwrap();
+        assert_eq!(house.images("{}").await, ["x:1"]);
+        image::pin(engine, "x:1", false).await.unwrap();
+        prune::images(engine, all()).await.unwrap();
+        assert!(house.images("{}").await.is_empty());
+        assert_eq!(image::pin(engine, "x:1", true).await.unwrap_err().kind(), Kind::NotFound);
+    });
+}
+
+#[test]
+fn images_beyond_the_budget_go_and_say_why() {
+    crate::house::in_house(async |house| {
+        let budget = engine::ImageBudget { bytes_max: 0, spared_for: std::time::Duration::ZERO };
+        let id = house.create_shell("true").await;
+        house.imported(EMPTY_TAR, Vec::new()).await.unwrap();
+        image::tag(&house.engine, "x:1", &"pinned:1".parse().unwrap()).await.unwrap();
+        let house = house.reopen_with(|config| config.image_budget = Some(budget)).await;
+        // One is in use by a container that never ran; the other goes in the background.
+        crate::house::until(async || house.images("{}").await == ["busybox:latest"]).await;
+        let options = api::events::Options { until: Some(i64::MAX), ..api::events::Options::default() };
+        let events: Vec<_> =
+            engine::events::subscribe(&house.engine, options).unwrap().take(3).collect().await;
+        let told: Vec<_> = events
+            .iter()
+            .map(|event| (event.action.as_str(), event.actor.attributes["reason"].as_str()))
+            .collect();
+        assert_eq!(told, [("untag", "budget"), ("untag", "budget"), ("delete", "budget")]);
+        assert_eq!(house.run(&id).await.0, 0);
+        house
+    });
+}
+
+/// An image made here, as Docker would have it in its data root: taken over with its id, and its volumes with it.
+#[test]
+fn what_docker_has_comes_over() {
+    in_house(async |house| {
+        let root = house.path().join("docker");
+        std::fs::create_dir_all(root.join("image/overlay2")).unwrap();
+        std::fs::write(root.join("image/overlay2/repositories.json"), r#"{"Repositories":{}}"#).unwrap();
+        let volumes = root.join("volumes");
+        for (name, file) in [("data", "f"), ("0".repeat(64).as_str(), "f"), ("mounted", "f")] {
+            std::fs::create_dir_all(volumes.join(name).join("_data")).unwrap();
+            std::fs::write(volumes.join(name).join("_data").join(file), name).unwrap();
+        }
+        std::fs::write(volumes.join("mounted/opts.json"), "{}").unwrap();
+        std::fs::write(volumes.join("metadata.db"), "").unwrap();
+        let adopt = async |dry_run| -> Vec<String> {
+            let wanted =
+                image::Adopt { path: root.clone(), volumes: true, dry_run, ..image::Adopt::default() };
+            let lines = image::adopt(&house.engine, wanted).await.unwrap();
+            lines.map(|line| line.stream + &line.error).collect().await
+        };
+        let left = "Left: volume mounted: not supported: a volume with mount options\n";
+        let end = "1 volume was not adopted";
+        assert_eq!(adopt(true).await, ["Would adopt volume: data\n", left, end]);
+        assert_eq!(engine::volume::list(&house.engine, Filters::default()).await.unwrap().volumes, []);
+        let lock = sys::fs::Lock::acquire(volumes.join("metadata.db")).unwrap();
+        assert!(adopt(false).await[0].ends_with("stop it first, or leave out --volumes"));
+        drop(lock);
+        assert_eq!(adopt(false).await, ["Adopted volume: data\n", left, end]);
+        let volume = engine::volume::inspect(&house.engine, "data").await.unwrap();
+        assert_eq!(std::fs::read_to_string(format!("{}/f", volume.mountpoint)).unwrap(), "data");
+        assert_eq!(adopt(false).await, ["Volume data is here already\n", left, end]);
+        let nowhere = image::Adopt { path: "relative".into(), ..image::Adopt::default() };
+        assert_eq!(image::adopt(&house.engine, nowhere).await.err().unwrap().kind(), Kind::Invalid);
     });
 }

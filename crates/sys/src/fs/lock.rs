@@ -36,6 +36,12 @@ impl Lock {
         Self::over(lock_file(path)?, FlockOperation::LockShared, path)
     }
 
+    /// Shares the lock of a file that exists, unless somebody holds it exclusively.
+    pub fn try_share(path: impl AsRef<Path>) -> Result<Option<Self>> {
+        let path = path.as_ref();
+        Self::try_over(open(path, &OpenHow::READ)?, FlockOperation::NonBlockingLockShared, path)
+    }
+
     /// The locked file, to write a pid into it.
     pub fn file(&self) -> &File {
         &self.file
