@@ -212,7 +212,7 @@ fn images_beyond_the_budget_go_and_say_why() {
         let house = house.reopen_with(|config| config.image_budget = Some(budget)).await;
         // One is in use by a container that never ran; the other goes in the background.
         crate::house::until(async || house.images("{}").await == ["busybox:latest"]).await;
-        let options = api::events::Options { until: Some(i64::MAX), ..api::events::Options::default() };
+        let options = api::events::Options { since: Some(0), ..api::events::Options::default() };
         let events: Vec<_> =
             engine::events::subscribe(&house.engine, options).unwrap().take(3).collect().await;
         let told: Vec<_> = events
