@@ -138,10 +138,10 @@ fn a_snapshot_of_nobody_goes_only_by_force_if_it_holds_files() {
         assert_eq!(found.iter().map(|problem| &problem.object).collect::<Vec<_>>(), [&empty, &full]);
         let why = "it holds files of a container that is gone: --force removes them";
         let stray = |mended, words: &str| ("stray snapshot".to_owned(), mended, words.to_owned());
-        assert_eq!(repaired(&house, false).await, [stray(true, "removed"), stray(false, why)]);
+        assert_eq!(repaired(house, false).await, [stray(true, "removed"), stray(false, why)]);
         assert!(snapshots.join(&full).join("diff/mine").exists());
-        assert_eq!(repaired(&house, true).await, [stray(true, "removed")]);
-        assert_eq!(repaired(&house, true).await, []);
+        assert_eq!(repaired(house, true).await, [stray(true, "removed")]);
+        assert_eq!(repaired(house, true).await, []);
     });
 }
 
@@ -153,13 +153,13 @@ fn a_container_gets_its_snapshot_and_its_record_back() {
         std::fs::write(snapshot.join("diff/mine"), "precious").unwrap();
         std::fs::write(snapshot.join("snapshot.json"), "{").unwrap();
         let made = ("damaged snapshot".to_owned(), true, "its record was made anew".to_owned());
-        assert_eq!(repaired(&house, false).await, [made]);
+        assert_eq!(repaired(house, false).await, [made]);
         assert_eq!(std::fs::read_to_string(snapshot.join("diff/mine")).unwrap(), "precious");
         std::fs::remove_dir_all(&snapshot).unwrap();
         let words = "made anew; what the container had written is lost".to_owned();
-        assert_eq!(repaired(&house, false).await, [("missing snapshot".to_owned(), true, words)]);
+        assert_eq!(repaired(house, false).await, [("missing snapshot".to_owned(), true, words)]);
         assert_eq!(house.run(&id).await, (0, "here\n".to_owned()));
-        assert_eq!(repaired(&house, false).await, []);
+        assert_eq!(repaired(house, false).await, []);
     });
 }
 
@@ -171,11 +171,11 @@ fn a_mount_in_the_store_is_found_and_goes() {
         let mount = sys::mount::new_filesystem("tmpfs", None, &[], sys::mount::Attributes::NONE).unwrap();
         sys::mount::attach(mount.as_fd(), sys::fs::open_dir(&place).unwrap().as_fd()).unwrap();
         drop(mount);
-        let outcomes = repaired(&house, false).await;
+        let outcomes = repaired(house, false).await;
         if !matches!(&outcomes[..], [(kind, true, _)] if kind == "left mount") {
             sys::mount::detach(&place).unwrap();
             panic!("{outcomes:?}");
         }
-        assert_eq!(repaired(&house, false).await, []);
+        assert_eq!(repaired(house, false).await, []);
     });
 }

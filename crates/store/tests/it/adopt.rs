@@ -249,7 +249,7 @@ fn what_could_come_is_listed_and_nothing_is_changed() {
     second(folder.path());
     let listed = store.adoptable(folder.path(), &[name("app:1")]).unwrap();
     let row = store::Adoptable { id, names: vec![name("app:1")], layers: 1, is_here: false };
-    assert_eq!(listed, [row.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&row));
     is_empty(folder.path(), &store);
     store.adopt(folder.path(), &[name("app:1")], &mut |_| ()).unwrap();
     assert_eq!(
