@@ -406,7 +406,8 @@ fn a_check_of_the_store_shows_problems_and_fails() {
          damaged blob   001122334455             aa1122334455\n\
          damaged blob   221122334455             \n"
     );
-    let words = "2 problems found\nhint: `kogge system check --repair` mends what can be made anew\n";
+    // `run` calls both programs `docker`.
+    let words = "2 problems found\nhint: `docker system check --repair` mends what can be made anew\n";
     assert_eq!((table.stderr.as_str(), table.code), (words, Some(1)));
     let whole = deed("system check --no-trunc --format {{.Digest}}|{{.Image}}");
     assert!(whole.stdout.starts_with("sha256:00112233445566778899aabb"), "{}", whole.stdout);

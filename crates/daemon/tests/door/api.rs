@@ -267,13 +267,27 @@ fn events_send_their_head_at_once_and_end_with_the_daemon() {
 }
 
 #[test]
-fn a_check_of_the_store_is_answered_and_a_repair_refused() {
+fn a_check_and_a_repair_of_the_store_are_answered() {
     let daemon = Daemon::start();
     insta::assert_snapshot!(daemon.get_all(&["/system/check", "/v1.24/system/check?repair=0", "/system/check?repair=1"]), @r#"
     GET /system/check: 200 {"Problems":[]}
     GET /v1.24/system/check?repair=0: 200 {"Problems":[]}
-    GET /system/check?repair=1: 501 {"message":"not supported: repairing the store"}
+    GET /system/check?repair=1: 400 {"message":"a repair is asked for by POST"}
     "#);
+    assert_eq!(daemon.send("POST", "/system/check", &[], ""), r#"200 {"Problems":[]}"#);
+}
+
+#[test]
+fn what_cannot_be_adopted_or_pinned_is_told() {
+    let daemon = Daemon::start();
+    let send = |path: &str| daemon.send("POST", path, &[], "");
+    assert_eq!(send("/images/x/pin"), r#"404 {"message":"No such image: x:latest"}"#);
+    assert_eq!(
+        send("/images/adopt?from=lxc"),
+        r#"400 {"message":"images come from docker or podman, not from \"lxc\""}"#
+    );
+    assert_eq!(send("/images/adopt?path=here"), r#"400 {"message":"here is no absolute path"}"#);
+    assert!(send("/images/adopt?path=/dev").contains("is neither Docker's data root"));
 }
 
 #[test]

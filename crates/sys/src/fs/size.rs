@@ -205,7 +205,8 @@ mod tests {
         std::fs::write(folder.path().join("tree/z/f"), [0; 3]).unwrap();
         std::fs::write(folder.path().join("secret"), [0; 1000]).unwrap();
         let root = open_dir(folder.path().join("tree")).unwrap();
-        let mut count = Count { device: fstat(&root).unwrap().dev, counted: HashSet::new(), size: 0 };
+        let mut count =
+            Count { device: fstat(&root).unwrap().dev, counted: HashSet::new(), usage: TreeUsage::default() };
         let top = Level { name: OsString::new(), stat: fstat(&root).unwrap(), folders: vec!["z".into()] };
         let mut walk = Walk { here: duplicate(&root).unwrap(), root, levels: vec![top] };
         walk.descend("a".into(), &mut count).unwrap();
