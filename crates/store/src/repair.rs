@@ -78,7 +78,7 @@ impl Store {
             Problem::DanglingName(name, _) => {
                 self.inner.db.update(|catalog| {
                     let dangles = catalog.names.get(name).is_some_and(|id| !catalog.images.contains_key(id));
-                    dangles.then(|| catalog.names.remove(name));
+                    dangles.then(|| catalog.untag(name));
                     Ok(())
                 })?;
                 self.write_layout();

@@ -1,7 +1,7 @@
 //! Checking the whole store: every blob against its digest, every image and snapshot against what it needs, and whether
 //! anything lies about that nobody needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
@@ -45,6 +45,7 @@ impl Store {
         for (id, entry) in &catalog.images {
             self.lacking(id, entry, &mut problems)?;
         }
+        self.missing_indexes(&catalog, &mut problems)?;
         self.damaged_layers(&catalog, &mut problems)?;
         self.snapshot_problems(&mut problems)?;
         self.stray_files(&mut problems)?;
@@ -99,6 +100,20 @@ impl Store {
         for layer in &entry.layers {
             if !self.has_tree(&layer.diff_id)? {
                 problems.push(Problem::MissingLayer(id.clone(), layer.diff_id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// An index is told of the image that its name means.
+    fn missing_indexes(&self, catalog: &Catalog, problems: &mut Vec<Problem>) -> Result<()> {
+        for (name, indexed) in &catalog.indexes {
+            let Some(id) = catalog.names.get(name) else { continue };
+            for digest in indexed.blobs() {
+                let problem = Problem::MissingBlob(id.clone(), digest.clone());
+                if !self.blob_exists(digest)? && !problems.contains(&problem) {
+                    problems.push(problem);
+                }
             }
         }
         Ok(())
@@ -193,14 +208,17 @@ fn is_stray(name: &OsStr, own_pid: u32) -> bool {
     number(count).is_some() && number(pid).is_some_and(|pid| pid != u64::from(own_pid))
 }
 
-/// The blobs of an image: its layers', its configuration and its manifest.
+/// The blobs of an image itself: its layers', its configuration and its manifest.
 fn needed<'e>(id: &'e ImageId, entry: &'e Entry) -> impl Iterator<Item = &'e Digest> {
     entry.layers.iter().map(|layer| &layer.blob.digest).chain([&id.0, &entry.manifest.digest])
 }
 
 pub(crate) fn users(catalog: &Catalog, blob: &Digest) -> Vec<ImageId> {
     let uses = |(id, entry): &(&ImageId, &Entry)| needed(id, entry).any(|digest| digest == blob);
-    catalog.images.iter().filter(uses).map(|(id, _)| id.clone()).collect()
+    let indexes = catalog.indexes.values().filter(|indexed| indexed.blobs().any(|digest| digest == blob));
+    let mut users: BTreeSet<&ImageId> = indexes.flat_map(|indexed| &indexed.images).collect();
+    users.extend(catalog.images.iter().filter(uses).map(|(id, _)| id));
+    users.into_iter().cloned().collect()
 }
 
 fn users_of_layer(catalog: &Catalog, diff_id: &Digest) -> Vec<ImageId> {

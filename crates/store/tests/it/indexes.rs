@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fault::Kind;
 use oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 use serde_json::json;
-use store::{Document, ImageId, Loaded, Remove, Removed, Store};
+use store::{Document, ImageId, Loaded, Outcome, Owners, Problem, Remove, Removed, Store};
 
 use crate::make::{count, members, name, reopen, store, tar};
 
@@ -338,4 +338,27 @@ fn images_are_compared_file_by_file() {
     let made = convert(&store, archive::compression::Compression::Gzip, &["linux/amd64"]);
     let difference = store.difference(&one, &made.id).unwrap();
     assert!(difference.files.is_empty() && difference.settings.is_empty() && difference.layers[0].in_second);
+}
+
+/// An index is a blob of all its images: a damaged one is not nobody's.
+#[test]
+fn a_damaged_index_is_set_aside_and_comes_back_with_the_image() {
+    let (folder, store) = store();
+    let many = Many::of(&["linux/amd64", "linux/arm64"]);
+    let archive = many.archive("app:1");
+    load(&store, &archive, &[]).unwrap();
+    let digest = many.index().descriptor.digest;
+    let path = folder.path().join("store/content/blobs/sha256").join(digest.hex());
+    std::fs::write(&path, b"rot").unwrap();
+    let users = match &store.verify().unwrap()[..] {
+        [Problem::Damaged(damaged, users)] if *damaged == digest => users.len(),
+        problems => panic!("{problems:?}"),
+    };
+    assert_eq!(users, 2);
+    let repaired = store.repair(&Owners::none()).unwrap();
+    assert!(matches!(repaired[0].outcome, Outcome::Left(_)), "{repaired:?}");
+    assert!(folder.path().join("store/damaged").join(digest.hex()).exists());
+    assert!(matches!(&store.verify().unwrap()[..], [Problem::MissingBlob(_, missing)] if *missing == digest));
+    load(&store, &archive, &[]).unwrap();
+    assert_eq!(store.verify().unwrap(), []);
 }

@@ -73,7 +73,7 @@ fn a_manifest_that_came_is_replaced() {
         &[(&gzip(&root()), oci::media_type::OCI_LAYER_GZIP)],
         &crate::make::config(&[&root()]),
     );
-    let id = store.load(archive.as_slice(), &mut |_| ()).unwrap()[0].id.clone();
+    let id = store.load(archive.as_slice(), &[], &mut |_| ()).unwrap()[0].id.clone();
     let digest = store.image(&id).unwrap().manifest.digest;
     std::fs::remove_file(blob(folder.path(), &digest)).unwrap();
     let how = "another manifest was made from the image's config";
@@ -87,7 +87,7 @@ fn a_manifest_that_came_is_replaced() {
 fn lost_bytes_come_back_with_the_image() {
     let (folder, store) = store();
     let archive = docker_archive("app:1", &[&root()]);
-    let id = store.load(archive.as_slice(), &mut |_| ()).unwrap()[0].id.clone();
+    let id = store.load(archive.as_slice(), &[], &mut |_| ()).unwrap()[0].id.clone();
     let layer = store.image(&id).unwrap().layers[0].clone();
     for digest in [&id.0, &layer.blob.digest] {
         std::fs::write(blob(folder.path(), digest), b"rot").unwrap();
@@ -98,7 +98,7 @@ fn lost_bytes_come_back_with_the_image() {
         assert_eq!(store.images().unwrap()[0].tags, [name("app:1")]);
         let problem = Problem::MissingBlob(id.clone(), digest.clone());
         assert_eq!(repaired(&store), [(problem, Err(LOST.into()))]);
-        store.load(archive.as_slice(), &mut |_| ()).unwrap();
+        store.load(archive.as_slice(), &[], &mut |_| ()).unwrap();
         assert_eq!(repaired(&store), []);
         store.sweep().unwrap();
         assert_eq!(std::fs::read_dir(folder.path().join("store/damaged")).unwrap().count(), 0);

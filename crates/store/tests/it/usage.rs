@@ -25,7 +25,8 @@ fn all_parts_together_are_the_whole() {
         check(folder.path(), &store);
         let [lower, upper] = [root(), tar(&[("big", &[7; 100_000])])];
         let one = import(&store, &lower, "one");
-        let two = store.load(docker_archive("two:1", &[&lower, &upper]).as_slice(), &mut |_| ()).unwrap();
+        let two =
+            store.load(docker_archive("two:1", &[&lower, &upper]).as_slice(), &[], &mut |_| ()).unwrap();
         // Trees that are not settled are walked through; settled ones are looked up.
         let before = check(folder.path(), &store);
         store.sweep().unwrap();
