@@ -15,6 +15,8 @@ use crate::client::token::{Errand, Purpose, Token};
 use crate::client::trouble::Trouble;
 use crate::client::{Credentials, address};
 
+const BEARER: &str = "Bearer ";
+
 /// What a registry wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
@@ -70,7 +72,12 @@ pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue> {
 }
 
 pub(crate) fn bearer(token: &str) -> Result<HeaderValue> {
-    secret(format!("Bearer {token}"))
+    secret(format!("{BEARER}{token}"))
+}
+
+/// The token in a header of [`bearer`].
+pub(crate) fn token_of(header: &HeaderValue) -> Option<&str> {
+    header.to_str().ok()?.strip_prefix(BEARER)
 }
 
 fn secret(text: String) -> Result<HeaderValue> {

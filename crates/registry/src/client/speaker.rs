@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use tokio::time::sleep;
 
 use crate::client::address::same_place;
-use crate::client::authorization::{Demand, basic, bearer, buy, merged_scopes, named_scopes};
+use crate::client::authorization::{Demand, basic, bearer, buy, merged_scopes, named_scopes, token_of};
 use crate::client::challenge::Challenge;
 use crate::client::dial::Plain;
 use crate::client::exchange::{Answer, Ask};
@@ -197,7 +197,9 @@ impl Speaker {
             },
             Demand::Bearer { realm, service } => {
                 let purpose = self.purpose(realm, service);
-                self.registries.inner.tokens.forget(&purpose);
+                if let Some(refused) = said.and_then(token_of) {
+                    self.registries.inner.tokens.forget(&purpose, refused);
+                }
                 let scopes = [self.scopes.clone(), named_scopes(&challenges)].concat();
                 self.token(ask, &purpose, &scopes).await.map(Some)
             }

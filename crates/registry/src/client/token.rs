@@ -130,9 +130,12 @@ impl Tokens {
         kept.insert(purpose, token);
     }
 
-    /// The registry did not take it.
-    pub(crate) fn forget(&self, purpose: &Purpose) {
-        self.lock().remove(purpose);
+    /// The registry did not take this one. One that somebody else has bought meanwhile stays.
+    pub(crate) fn forget(&self, purpose: &Purpose, refused: &str) {
+        let mut kept = self.lock();
+        if kept.get(purpose).is_some_and(|token| token.value == refused) {
+            kept.remove(purpose);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Purpose, Token>> {
@@ -216,7 +219,9 @@ mod tests {
         tokens.keep(purpose.clone(), token.clone(), now);
         assert_eq!(tokens.find(&purpose, now).as_deref(), Some("t"));
         assert_eq!(tokens.find(&purpose, token.expires), None);
-        tokens.forget(&purpose);
+        tokens.forget(&purpose, "older");
+        assert_eq!(tokens.find(&purpose, now).as_deref(), Some("t"));
+        tokens.forget(&purpose, "t");
         assert_eq!(tokens.find(&purpose, now), None);
         for number in 0..2 * TOKENS_MAX {
             let scopes = vec![number.to_string()];
