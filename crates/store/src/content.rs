@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use fault::{Call, Error, Kind, Result};
 use oci::{Descriptor, Digest, Index};
@@ -86,6 +87,7 @@ impl Store {
     /// The two files that make `content` an OCI image layout. The index is told anew from the catalog whenever that
     /// changes; it is for foreign readers only, so a crash or a full disk may leave an older one.
     pub(crate) fn write_layout(&self) {
+        let _alone = self.inner.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let written = write_unless_same(&self.path("content/oci-layout"), OCI_LAYOUT.as_bytes())
             .and_then(|()| write_unless_same(&self.path("content/index.json"), &self.index()));
         if let Err(error) = written {

@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     scratch_count: AtomicU64,
     /// One sweep at a time: two would stumble over each other's trees.
     sweeping: Mutex<()>,
+    /// One writer of the layout's index at a time: the last one must have seen the newest catalog.
+    pub(crate) telling: Mutex<()>,
     /// Snapshots are placed by readers, and images leave the catalog under the writer: which snapshots stand over an
     /// image that goes is then known.
     pub(crate) placing: RwLock<()>,
@@ -66,6 +68,7 @@ impl Store {
             uses: Uses::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),
+            telling: Mutex::new(()),
             placing: RwLock::new(()),
             _lock: lock,
         };

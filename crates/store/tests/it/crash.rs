@@ -298,6 +298,22 @@ fn a_repair_that_was_cut_off_is_done_by_the_next() {
 }
 
 #[test]
+fn what_a_repair_set_aside_outlives_a_kill() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = folder.path().join("store");
+    prepare(&path);
+    let store = Store::open(&path).unwrap();
+    let gone = store.resolve("gone").unwrap();
+    drop(store);
+    std::fs::write(path.join("content/blobs/sha256").join(gone.0.hex()), b"rot").unwrap();
+    assert!(is_killed("repair", &path, "store.repair.aside"));
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.verify().unwrap(), [store::Problem::MissingBlob(gone.clone(), gone.0.clone())]);
+    store.sweep().unwrap();
+    assert_eq!(std::fs::read(path.join("damaged").join(gone.0.hex())).unwrap(), b"rot");
+}
+
+#[test]
 fn a_crash_in_blob_put_converges() {
     assert!(check("blob").contains("store.blob.written"));
 }
