@@ -33,6 +33,10 @@ fn points_in(source: &str) -> Vec<String> {
     calls.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
 }
 
+/// What no client's command reaches within a test: a budget spares what was used in the last ten minutes, a repair wants a
+/// damaged store, an adoption another engine's. The store's own crash tests kill at each of these.
+const IN_THE_STORE: [&str; 3] = ["store.adopt.", "store.budget.", "store.repair."];
+
 /// A plan may pass a point many times; the later ones differ little.
 const PASSES_MAX: u32 = 3;
 
@@ -135,7 +139,8 @@ impl Drop for Named<'_> {
 
 #[test]
 fn killed_at_every_crash_point_it_finishes_or_undoes() {
-    let points: Vec<String> = crash_points().into_iter().collect();
+    let is_here = |point: &String| !IN_THE_STORE.iter().any(|plan| point.starts_with(plan));
+    let points: Vec<String> = crash_points().into_iter().filter(is_here).collect();
     assert!(points.len() > 40, "the points are not found: {points:?}");
     let share = points.len().div_ceil(HOSTS);
     let unreached: Vec<String> = std::thread::scope(|scope| {
