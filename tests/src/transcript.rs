@@ -189,7 +189,7 @@ pub fn alike(line: &str) -> String {
 
 /// `Less than a second` and `3 seconds` depend on how fast the session went.
 fn without_durations(line: &str) -> String {
-    let line = line.replace("Less than a second", "<duration>");
+    let line = without_exec_duration(&line.replace("Less than a second", "<duration>"));
     let mut words: Vec<&str> = Vec::new();
     for word in line.split(' ') {
         let counted = words.last().is_some_and(|before| before.parse::<u32>().is_ok());
@@ -202,6 +202,14 @@ fn without_durations(line: &str) -> String {
     }
     words.join(" ")
 }
+
+/// An event of an end says how many seconds the container ran.
+fn without_exec_duration(line: &str) -> String {
+    let Some((before, after)) = line.split_once(EXEC_DURATION) else { return line.to_owned() };
+    format!("{before}{EXEC_DURATION}{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+const EXEC_DURATION: &str = r#""execDuration":""#;
 
 fn alike_word(word: &str) -> String {
     let bare = word.strip_prefix("sha256:").unwrap_or(word);
@@ -244,6 +252,7 @@ mod tests {
         );
         assert_eq!(alike("kogge: no such thing"), "docker: no such thing");
         assert_eq!(alike("deadbeef"), "deadbeef");
+        assert_eq!(alike(r#"{"execDuration":"10","k":"1"}"#), r#"{"execDuration":"","k":"1"}"#);
         assert_eq!(alike("Up 1 second  x"), alike("Up Less than a second  x"));
     }
 }
