@@ -61,6 +61,19 @@ pub mod foreign {
     pub use super::challenge::{Challenge, parse as challenges};
     pub use super::headers::{next_page, part_begins, received, retry_after};
     pub use super::names::{Answer, Outcome, Question, read as name_answer};
+
+    /// A registry's manifest, its refusal, and a token server's answer: understood or refused.
+    pub fn document(status: u16, content_type: Option<&str>, bytes: &[u8]) {
+        let key = super::Key::Tag(String::new());
+        let told = super::manifest::Told { content_type, digest: None };
+        if let Ok(manifest) = super::Manifest::checked(&key, told, bytes.to_vec()) {
+            assert_eq!(manifest.descriptor.digest, oci::Digest::sha256(bytes));
+        }
+        drop(super::token::Token::read(bytes, std::time::Duration::ZERO));
+        let told = challenges(content_type.unwrap_or_default());
+        let refusal = super::refusal::Refusal::read(status, &told, bytes);
+        drop(fault::Error::from(refusal));
+    }
 }
 
 /// The store blocks: its finite work goes to the threads that may wait.

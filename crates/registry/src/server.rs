@@ -65,6 +65,11 @@ pub mod foreign {
         super::route::is_upload_id(text)
     }
 
+    /// How far an upload of so many bytes is hashed.
+    pub fn upload_state(bytes: &[u8], size: u64) {
+        super::upload::read_state(bytes, size);
+    }
+
     /// A manifest as it is sent.
     pub fn manifest(media_type: &str, bytes: &[u8]) {
         drop(super::manifest::record(media_type, bytes));

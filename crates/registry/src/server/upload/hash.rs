@@ -116,7 +116,8 @@ pub(super) fn load(path: &Path, size: u64) -> Option<(Hash, u64)> {
     read(&fs::read_bounded(path, SAVED_BYTES_MAX).ok()?, size, &sys::process::boot_id().ok()?)
 }
 
-fn read(text: &[u8], size: u64, boot: &str) -> Option<(Hash, u64)> {
+/// The same of what stands there, in this boot.
+pub(super) fn read(text: &[u8], size: u64, boot: &str) -> Option<(Hash, u64)> {
     let saved: Saved = serde_json::from_slice(text).ok()?;
     if saved.version != VERSION || saved.boot != boot || saved.size > size {
         return None;
