@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds the programs and the bench, and starts it. Its own flags are passed on: `--runs N`,
-//! `--only GROUP` (api, exec, cli, import, memory), `--json FILE`, `--peer-docker unix://…` (else KOGGE_BENCH_DOCKER), `--root TAR`. Ours is
-//! `--profile release|dev`.
+//! `--only GROUP` (api, exec, cli, import, memory, registry), `--json FILE`, `--peer-docker unix://…` (else
+//! KOGGE_BENCH_DOCKER), `--peer-registry ADDRESS:PORT@PID`, `--root TAR`. Ours is `--profile release|dev`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -8,7 +8,7 @@ mod dockerd;
 mod podman;
 mod runtimes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::build::{Profile, programs};
 use crate::run::on_path;
@@ -20,6 +20,10 @@ struct Part {
     about: &'static str,
     /// Words that start the peer, in place of the program of that name on PATH.
     variable: &'static str,
+    /// What is missing where it cannot run.
+    lacks: &'static str,
+    /// Makes the peer where it can be made; where it lies then.
+    build: Option<fn() -> Result<Option<PathBuf>>>,
     run: fn(&Peer<'_>) -> Result,
 }
 
@@ -28,30 +32,40 @@ const PARTS: &[Part] = &[
         name: "dockerd",
         about: "the stock client's sessions with Docker's own daemon read as those with ours",
         variable: "KOGGE_PEER_DOCKERD",
+        lacks: PROGRAM,
+        build: None,
         run: dockerd::run,
     },
     Part {
         name: "podman",
         about: "podman with kogge-runtime in the place of its runtime",
         variable: "KOGGE_PEER_PODMAN",
+        lacks: PROGRAM,
+        build: None,
         run: podman::run,
     },
     Part {
         name: "crun",
         about: "states and exit codes of kogge-runtime's command line are crun's",
         variable: "KOGGE_PEER_CRUN",
+        lacks: PROGRAM,
+        build: None,
         run: runtimes::against_crun,
     },
     Part {
         name: "runc",
         about: "states and exit codes of kogge-runtime's command line are runc's",
         variable: "KOGGE_PEER_RUNC",
+        lacks: PROGRAM,
+        build: None,
         run: runtimes::against_runc,
     },
     Part {
         name: "conformance",
         about: "the suite of the distribution specification, built, against our registry",
         variable: "KOGGE_PEER_CONFORMANCE",
+        lacks: conformance::LACKS,
+        build: Some(conformance::build),
         run: conformance::run,
     },
 ];
@@ -70,17 +84,20 @@ pub(crate) fn run(arguments: Vec<String>) -> Result {
         return Ok(());
     }
     let wanted = wanted(&arguments)?;
-    let (ready, lacking): (Vec<&Part>, Vec<&Part>) = wanted.iter().partition(|part| words(part).is_some());
-    for part in lacking {
-        println!("{}: lacking: no such program on PATH, and no {}", part.name, part.variable);
+    let mut ready = Vec::new();
+    for part in wanted {
+        match words(part)? {
+            Some(words) => ready.push((part, words)),
+            None => println!("{}: lacking: {}, and no {}", part.name, part.lacks, part.variable),
+        }
     }
     if ready.is_empty() {
         return Err("no part of it ran".into());
     }
     debian::install(&[("/bin/busybox", "busybox-static"), ("/usr/sbin/ip", "iproute2")])?;
     let programs = programs(Profile::Dev)?;
-    let failed: Vec<&str> =
-        ready.iter().filter(|part| !passes(part, &programs)).map(|part| part.name).collect();
+    let failing = ready.into_iter().filter(|(part, words)| !passes(part, words, &programs));
+    let failed: Vec<&str> = failing.map(|(part, _)| part.name).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
@@ -92,20 +109,27 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Part>> {
     names.iter().map(|name| find(name).ok_or_else(|| format!("no part `{name}`\n\n{}", help()))).collect()
 }
 
-fn passes(part: &Part, programs: &Path) -> bool {
+fn passes(part: &Part, words: &[String], programs: &Path) -> bool {
     println!("{}: {}", part.name, part.about);
-    let peer = Peer { words: words(part).unwrap_or_default(), programs };
+    let peer = Peer { words: words.to_vec(), programs };
     let verdict = (part.run)(&peer);
     println!("{}: {}", part.name, verdict.as_ref().err().map_or("passed", String::as_str));
     verdict.is_ok()
 }
 
-fn words(part: &Part) -> Option<Vec<String>> {
-    match std::env::var(part.variable) {
-        Ok(words) => Some(words.split_whitespace().map(str::to_owned).collect()),
-        Err(_) => on_path(part.name).map(|program| vec![program.to_string_lossy().into_owned()]),
+/// What starts the peer: as the operator says, on PATH, or built here.
+fn words(part: &Part) -> Result<Option<Vec<String>>> {
+    if let Ok(words) = std::env::var(part.variable) {
+        return Ok(Some(words.split_whitespace().map(str::to_owned).collect()));
     }
+    let found = match (on_path(part.name), part.build) {
+        (None, Some(build)) => build()?,
+        (found, _) => found,
+    };
+    Ok(found.map(|program| vec![program.to_string_lossy().into_owned()]))
 }
+
+const PROGRAM: &str = "no such program on PATH";
 
 fn help() -> String {
     let mut text = "usage: cargo xtask extra [PART…]\n".to_owned();

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::Peer;
-use crate::Result;
-use crate::run::{command, output, workspace};
+use crate::run::{command, create_folder, on_path, output, run as run_program, workspace};
+use crate::{Result, debian};
 
 pub(crate) fn run(suite: &Peer<'_>) -> Result {
     let folder = tempfile_folder()?;
@@ -26,6 +26,22 @@ pub(crate) fn run(suite: &Peer<'_>) -> Result {
     verdict
 }
 
+/// Builds the suite, once, where there is Go; `None` where there is none.
+pub(super) fn build() -> Result<Option<PathBuf>> {
+    let folder = debian::cache().join("conformance");
+    let suite = folder.join("conformance");
+    if suite.exists() {
+        return Ok(Some(suite));
+    }
+    let Some(go) = on_path("go") else { return Ok(None) };
+    println!("building the conformance suite: {MODULE}");
+    create_folder(&folder)?;
+    run_program(command(go, &["install", MODULE]).env("GOBIN", &folder))?;
+    if suite.exists() { Ok(Some(suite)) } else { Err(format!("{MODULE} holds no `conformance`")) }
+}
+
+pub(super) const LACKS: &str = "neither a program `conformance` on PATH nor Go (1.24 or newer) to build it";
+const MODULE: &str = "github.com/opencontainers/distribution-spec/conformance@main";
 /// All that the suite can ask for, beyond what it asks by default.
 const SETTINGS: [(&str, &str); 6] = [
     ("OCI_TLS", "disabled"),
@@ -69,7 +85,7 @@ fn serve(programs: &Path, folder: &Path) -> Result<Registry> {
     Err("kogged registry serve: it does not answer".into())
 }
 
-fn tempfile_folder() -> Result<std::path::PathBuf> {
+fn tempfile_folder() -> Result<PathBuf> {
     output(&mut command("mktemp", &["--directory", "--tmpdir=/dev/shm", "kogge-conformance-XXXXXX"]))
         .map(Into::into)
 }
