@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use fault::{Error, Result};
@@ -13,6 +14,8 @@ pub(crate) struct Arguments {
     pub(crate) client: Option<PathBuf>,
     /// The socket of the dockerd to compare with.
     pub(crate) peer: Option<PathBuf>,
+    /// The registry to compare with.
+    pub(crate) registry: Option<Registry>,
     /// The root file system whose import is measured.
     pub(crate) root: Option<PathBuf>,
     pub(crate) runs: usize,
@@ -27,6 +30,7 @@ impl Arguments {
             programs: PathBuf::new(),
             client: None,
             peer: None,
+            registry: None,
             root: None,
             runs: RUNS,
             only: Vec::new(),
@@ -43,6 +47,7 @@ impl Arguments {
                 Long("programs") => self.programs = parser.value()?.into(),
                 Long("client") => self.client = Some(parser.value()?.into()),
                 Long("peer-docker") => self.peer = Some(parser.value()?.parse_with(socket)?),
+                Long("peer-registry") => self.registry = Some(parser.value()?.parse_with(registry)?),
                 Long("root") => self.root = Some(parser.value()?.into()),
                 Long("runs") => self.runs = parser.value()?.parse()?,
                 Long("only") => self.only.push(parser.value()?.string()?),
@@ -58,9 +63,23 @@ impl Arguments {
     }
 }
 
+/// A registry that is served by a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registry {
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
 const RUNS: usize = 30;
 
 fn socket(host: &str) -> Result<PathBuf, String> {
     let path = host.strip_prefix("unix://").ok_or_else(|| format!("{host}: only unix:// is measured"))?;
     Ok(path.into())
+}
+
+fn registry(text: &str) -> Result<Registry, String> {
+    let parts =
+        text.split_once('@').and_then(|(address, pid)| Some((address.parse().ok()?, pid.parse().ok()?)));
+    let (address, pid) = parts.ok_or_else(|| format!("{text} is not of the form ADDRESS:PORT@PID"))?;
+    Ok(Registry { address, pid })
 }

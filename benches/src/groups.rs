@@ -17,8 +17,14 @@ use crate::series::Series;
 
 type Group = (&'static str, fn(&mut Host, &Arguments) -> Result<Vec<Row>>);
 
-const GROUPS: &[Group] =
-    &[("api", api), ("exec", exec), ("cli", cli), ("import", import), ("memory", memory)];
+const GROUPS: &[Group] = &[
+    ("api", api),
+    ("exec", exec),
+    ("cli", cli),
+    ("import", import),
+    ("memory", memory),
+    ("registry", registry),
+];
 
 /// Those that were asked for.
 pub(crate) fn run(host: &mut Host, arguments: &Arguments) -> Result<Vec<Row>> {
@@ -48,6 +54,13 @@ fn api(host: &mut Host, arguments: &Arguments) -> Result<Vec<Row>> {
         rows.extend(cpu(&name, &needed, times.map(Budget::TimesFloor)));
     }
     Ok(rows)
+}
+
+fn registry(host: &mut Host, arguments: &Arguments) -> Result<Vec<Row>> {
+    if arguments.registry.is_none() {
+        host.lacks("another registry to compare with: --peer-registry ADDRESS:PORT@PID");
+    }
+    crate::registry::measure(arguments, &host.interrupts)
 }
 
 fn exec(host: &mut Host, arguments: &Arguments) -> Result<Vec<Row>> {

@@ -28,6 +28,7 @@ mod groups;
 mod host;
 mod http;
 mod memory;
+mod registry;
 mod report;
 mod rounds;
 mod series;

@@ -10,6 +10,11 @@ pub(crate) fn pss(group: &Meter) -> Result<f64> {
     group.pids()?.iter().try_fold(0.0, |sum, pid| Ok(sum + of_process(pid)? as f64))
 }
 
+/// Of one process, in kilobytes of 1024.
+pub(crate) fn pss_of(pid: u32) -> Result<f64> {
+    of_process(&pid.to_string()).map(|pss| pss as f64)
+}
+
 /// A process that has just ended takes none.
 fn of_process(pid: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
