@@ -25,6 +25,7 @@ mod plan;
 mod process;
 mod program;
 mod root;
+mod scheduling;
 mod start;
 mod steps;
 mod unsupported;

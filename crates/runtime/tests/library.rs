@@ -199,6 +199,7 @@ fn an_exec_joins_and_reports() {
             pid: started.pid,
             pidfd: started.pidfd.as_fd(),
             process: &process(args),
+            linux: None,
             cgroup: &started.cgroup,
             seccomp: None,
             stdio: [stream.as_fd(); 3],

@@ -20,6 +20,7 @@ pub mod poll;
 pub mod port;
 pub mod process;
 mod raw;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

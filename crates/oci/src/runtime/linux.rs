@@ -46,9 +46,21 @@ pub struct Linux {
     /// By name in the host's network namespace. Not applied by anybody here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub net_devices: BTreeMap<String, Value>,
-    /// Not applied by anybody here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_policy: Option<Value>,
+    pub memory_policy: Option<MemoryPolicy>,
+}
+
+/// set_mempolicy(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryPolicy {
+    /// `MPOL_BIND` and the like.
+    pub mode: String,
+    /// A list such as `0-3,7`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nodes: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// A namespace to make (no path) or to join.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::skip::{is_false, is_zero, is_zero_i32};
 
@@ -37,9 +36,9 @@ pub struct Process {
     pub selinux_label: String,
     #[serde(skip_serializing_if = "Option::is_none", rename = "ioPriority")]
     pub io_priority: Option<IoPriority>,
-    /// Not applied by anybody here.
+    /// Of further processes, not of the container's first.
     #[serde(skip_serializing_if = "Option::is_none", rename = "execCPUAffinity")]
-    pub exec_cpu_affinity: Option<Value>,
+    pub exec_cpu_affinity: Option<CpuAffinity>,
 }
 
 /// The size of a terminal in characters.
@@ -92,6 +91,18 @@ pub struct Rlimit {
     pub kind: String,
     pub soft: u64,
     pub hard: u64,
+}
+
+/// Processors as lists such as `0-3,7`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuAffinity {
+    /// Before the process is in the container's cgroup.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub initial: String,
+    /// From then on.
+    #[serde(rename = "final", skip_serializing_if = "String::is_empty")]
+    pub last: String,
 }
 
 /// sched_setattr(2).

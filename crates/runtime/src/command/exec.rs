@@ -90,7 +90,8 @@ pub(super) fn exec(global: &Global, args: Args) -> Result<ExitCode> {
 
 fn launch(container: &Container, wanted: &Process) -> Result<runtime::init::Process> {
     let target = container.process()?.ok_or_else(|| Error::conflict("cannot exec in a stopped container"))?;
-    let seccomp = container.record.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let linux = container.record.spec.linux.as_ref();
+    let seccomp = linux.and_then(|linux| linux.seccomp.as_ref());
     let seccomp = seccomp.map(runtime::seccomp::compile).transpose()?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let cgroup = container.cgroup()?;
@@ -98,6 +99,7 @@ fn launch(container: &Container, wanted: &Process) -> Result<runtime::init::Proc
         pid: container.record.pid,
         pidfd: target.as_fd(),
         process: wanted,
+        linux,
         cgroup: &cgroup,
         seccomp: seccomp.as_ref(),
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],

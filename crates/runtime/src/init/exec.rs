@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use fault::{Call, Doing, Error, Result};
-use oci::runtime::ConsoleSize;
+use fault::{Call, Doing, Error, Kind, Result};
+use oci::runtime::{ConsoleSize, Linux};
 use sys::namespace::{self, Kinds};
 use sys::process::{CloneArgs, PidFd};
 use sys::tty::Pty;
@@ -23,6 +23,8 @@ pub struct ExecLaunch<'a> {
     pub pid: i32,
     pub pidfd: BorrowedFd<'a>,
     pub process: &'a oci::runtime::Process,
+    /// What the specification has for all processes of the container; without it they get nothing special.
+    pub linux: Option<&'a Linux>,
     pub cgroup: &'a Cgroup,
     /// The container's filter.
     pub seccomp: Option<&'a Program>,
@@ -43,7 +45,7 @@ pub fn exec(launch: &ExecLaunch<'_>) -> Result<Process, Failure> {
 }
 
 fn execute(launch: &ExecLaunch<'_>) -> Result<Process> {
-    let plan = ProcessPlan::new(launch.process, launch.seccomp)?;
+    let plan = ProcessPlan::new(launch.process, launch.linux, launch.seccomp)?;
     let opened = Target::open(launch, plan.terminal);
     // What was opened by number belongs to the process that we mean only if that still lives; and if it does not, a
     // failure to open anything says no more than that.
@@ -82,14 +84,28 @@ impl Target {
     }
 }
 
-/// All kinds, as entering the same one again does no harm; but for one's own user namespace, which the kernel refuses.
+/// All kinds, as entering the same one again does no harm; but for one's own user namespace, which the kernel refuses,
+/// and the time namespace, which old kernels lack.
 fn kinds_to_enter(pid: i32) -> Result<Kinds> {
-    let all = Kinds::MOUNT | Kinds::CGROUP | Kinds::UTS | Kinds::IPC | Kinds::NET;
-    Ok(if namespace::is_shared_with(pid, Kinds::USER)? { all } else { all | Kinds::USER })
+    let mut kinds = Kinds::MOUNT | Kinds::CGROUP | Kinds::UTS | Kinds::IPC | Kinds::NET;
+    if !namespace::is_shared_with(pid, Kinds::USER)? {
+        kinds = kinds | Kinds::USER;
+    }
+    match namespace::is_shared_with(pid, Kinds::TIME) {
+        Ok(true) => {}
+        Err(error) if error.kind() == Kind::NotFound => {}
+        other => {
+            other?;
+            kinds = kinds | Kinds::TIME;
+        }
+    }
+    Ok(kinds)
 }
 
 fn enter(launch: &ExecLaunch<'_>, plan: &ProcessPlan, kinds: Kinds) -> Result<()> {
+    plan.scheduling.apply_first_affinity()?;
     launch.cgroup.join_v1().doing(|| "joining the cgroup")?;
+    plan.scheduling.apply_last_affinity()?;
     plan.identity.apply_oom_score()?;
     namespace::setns(launch.pidfd, kinds)?;
     sys::crash::point("runtime.exec.entered");

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use fault::{Call, Doing, Error, Result};
-use oci::runtime::{self, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Spec};
+use oci::runtime::{self, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Spec, TimeOffset};
 use sys::fs::FileKind;
 use sys::mount::Propagation;
 use sys::namespace::Kinds;
 
 use super::identity::{self, Identity};
 use super::options::{self, Options};
+use super::scheduling::Scheduling;
 use super::unsupported::{refuse_container, refuse_process};
 use super::{Launch, Rootfs};
 use crate::defaults::DEVICES;
@@ -36,6 +37,8 @@ pub(super) struct Plan<'a> {
     /// Whether /dev is ours to fill, and not a folder of the host.
     pub(super) fills_dev: bool,
     pub(super) sysctls: Vec<(PathBuf, &'a str)>,
+    /// For /proc/PID/timens_offsets.
+    pub(super) time_offsets: String,
     pub(super) propagation: Option<(Propagation, bool)>,
     pub(super) process: ProcessPlan,
 }
@@ -44,6 +47,7 @@ pub(super) struct Plan<'a> {
 #[derive(Debug)]
 pub(super) struct ProcessPlan {
     pub(super) identity: Identity,
+    pub(super) scheduling: Scheduling,
     pub(super) args: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) cwd: PathBuf,
@@ -114,8 +118,9 @@ impl<'a> Plan<'a> {
             devices: devices(&linux.devices, fills_dev)?,
             fills_dev,
             sysctls: sysctls(linux, new, launch.netns.is_some())?,
+            time_offsets: time_offsets(linux, new)?,
             propagation: root_propagation(&linux.rootfs_propagation)?,
-            process: ProcessPlan::new(process, filter)?,
+            process: ProcessPlan::new(process, Some(linux), filter)?,
         })
     }
 
@@ -134,7 +139,11 @@ impl<'a> Plan<'a> {
 }
 
 impl ProcessPlan {
-    pub(super) fn new(process: &runtime::Process, filter: Option<&Program>) -> Result<Self> {
+    pub(super) fn new(
+        process: &runtime::Process,
+        linux: Option<&Linux>,
+        filter: Option<&Program>,
+    ) -> Result<Self> {
         refuse_process(process)?;
         if process.args.is_empty() {
             return Err(Error::invalid("args must not be empty"));
@@ -144,6 +153,7 @@ impl ProcessPlan {
         }
         Ok(Self {
             identity: Identity::plan(process, filter)?,
+            scheduling: Scheduling::plan(process, linux)?,
             args: strings(&process.args)?,
             env: strings(&process.env)?,
             cwd: process.cwd.clone(),
@@ -170,7 +180,6 @@ fn namespaces(linux: &Linux, netns: Option<BorrowedFd<'_>>) -> Result<(Kinds, Ve
         }
         match (kind, netns) {
             (NamespaceKind::Network, Some(netns)) => joined.push((kinds, duplicate(netns)?)),
-            (NamespaceKind::Time, _) => return Err(Error::unsupported("time namespaces")),
             _ if path.as_os_str().is_empty() => new = new | kinds,
             (NamespaceKind::Mount | NamespaceKind::User, _) => {
                 return Err(Error::unsupported("joining a mount or user namespace"));
@@ -368,6 +377,23 @@ fn sysctl_namespace(path: &str) -> Option<Kinds> {
     }
 }
 
+/// time_namespaces(7): a line for each clock.
+fn time_offsets(linux: &Linux, new: Kinds) -> Result<String> {
+    if !linux.time_offsets.is_empty() && !new.contains(Kinds::TIME) {
+        return Err(Error::invalid(
+            "time namespace offsets specified, but time namespace isn't enabled in the config",
+        ));
+    }
+    let mut lines = String::new();
+    for (clock, TimeOffset { secs, nanosecs }) in &linux.time_offsets {
+        if clock != "monotonic" && clock != "boottime" {
+            return Err(Error::invalid(format!("invalid clock {clock:?} in timeOffsets")));
+        }
+        lines += &format!("{clock} {secs} {nanosecs}\n");
+    }
+    Ok(lines)
+}
+
 fn root_propagation(name: &str) -> Result<Option<(Propagation, bool)>> {
     if name.is_empty() {
         return Ok(None);
@@ -418,6 +444,15 @@ mod tests {
         let plans = devices(&wanted, true).unwrap();
         assert_eq!(plans.len(), DEVICES.len());
         assert_eq!(plans[0].number, (9, 9));
+    }
+
+    #[test]
+    fn clocks_are_set_in_a_namespace_of_their_own() {
+        let linux = linux(r#"{"timeOffsets": {"boottime": {"secs": 3, "nanosecs": 5}, "monotonic": {"secs": -1}}}"#);
+        assert_eq!(time_offsets(&linux, Kinds::TIME).unwrap(), "boottime 3 5\nmonotonic -1 0\n");
+        assert!(time_offsets(&linux, Kinds::NONE).is_err());
+        let wrong = self::linux(r#"{"timeOffsets": {"realtime": {"secs": 3}}}"#);
+        assert!(time_offsets(&wrong, Kinds::TIME).is_err());
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn give_stdio(uid: u32) -> Result<()> {
 const NULL_DEVICE: u64 = 1 << 8 | 3;
 
 fn limits(becoming: &mut Becoming<'_>) -> Result<()> {
+    becoming.plan.scheduling.apply()?;
     becoming.plan.identity.apply_limits()
 }
 

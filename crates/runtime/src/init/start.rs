@@ -8,9 +8,10 @@ use std::path::Path;
 use fault::{Error, Result};
 use oci::runtime::{IdMapping, Resources};
 use sys::fs::{Access, OpenHow};
-use sys::namespace::Kinds;
+use sys::namespace::{self, Kinds};
 use sys::process::{CloneArgs, PidFd};
 
+use super::channel::ChildEnd;
 use super::console::{self, Console};
 use super::fork::{DIED, fork};
 use super::plan::{Plan, Source};
@@ -56,17 +57,21 @@ fn clone_and_watch(
     let birthplace = cgroup.birthplace()?;
     let args = CloneArgs {
         // The cgroup namespace begins where its maker is, so that waits until the cgroup is joined.
-        namespaces: plan.new.without(Kinds::CGROUP),
+        namespaces: plan.new.without(Kinds::CGROUP | Kinds::TIME),
         cgroup: birthplace.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
     let joined: Vec<_> = plan.joined.iter().map(|(kind, fd)| (*kind, fd.as_fd())).collect();
-    let child = fork(&joined, &args, |channel| {
+    let body = |channel: &ChildEnd| {
         let terminal = console.map(|console| console.pty.terminal.as_fd());
         let gate = plan.gate.map(open_gate).transpose()?;
         let (root, shared) = (None, BTreeMap::new());
         become_container(Container { plan, cgroup, channel, terminal, gate, root, shared }, launch.stdio)
-    })?;
+    };
+    let child = match plan.new.contains(Kinds::TIME) {
+        true => namespace::visit_new_time(&plan.time_offsets, || fork(&joined, &args, body)),
+        false => fork(&joined, &args, body),
+    }?;
     child
         .watch(|pid| act_for_child(plan, pid), plan.gate.is_some())
         .map_err(|error| explain_death(error, cgroup))

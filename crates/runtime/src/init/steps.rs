@@ -15,7 +15,7 @@ use super::channel::ChildEnd;
 use super::fork::become_root_of_namespace;
 use super::plan::Plan;
 use super::process::Becoming;
-use super::{devices, hooks, mounts, root};
+use super::{devices, hooks, mounts, root, scheduling};
 use crate::cgroup::Cgroup;
 
 /// The container's first process between its clone and its exec.
@@ -88,6 +88,7 @@ const OWN_PID: i32 = 1;
 
 fn join_cgroup(container: &mut Container<'_>) -> Result<()> {
     container.cgroup.join_v1().doing(|| "joining the cgroup")?;
+    scheduling::reset_affinity()?;
     if container.plan.new.contains(Kinds::CGROUP) {
         namespace::unshare(Kinds::CGROUP)?;
     }

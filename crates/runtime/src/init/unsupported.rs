@@ -11,10 +11,8 @@ pub(super) fn refuse_container(linux: &Linux) -> Result<()> {
     let seccomp = linux.seccomp.as_ref();
     refuse(&[
         (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (linux.memory_policy.is_some(), "linux.memoryPolicy"),
         (!linux.mount_label.is_empty(), "linux.mountLabel"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
-        (linux.personality.is_some(), "linux.personality"),
         (
             seccomp.is_some_and(|seccomp| !seccomp.listener_metadata.is_empty()),
             "linux.seccomp.listenerMetadata",
@@ -23,7 +21,6 @@ pub(super) fn refuse_container(linux: &Linux) -> Result<()> {
             seccomp.is_some_and(|seccomp| !seccomp.listener_path.as_os_str().is_empty()),
             "linux.seccomp.listenerPath",
         ),
-        (!linux.time_offsets.is_empty(), "linux.timeOffsets"),
     ])
 }
 
@@ -31,9 +28,6 @@ pub(super) fn refuse_container(linux: &Linux) -> Result<()> {
 pub(super) fn refuse_process(process: &Process) -> Result<()> {
     refuse(&[
         (!process.apparmor_profile.is_empty(), "process.apparmorProfile"),
-        (process.exec_cpu_affinity.is_some(), "process.execCPUAffinity"),
-        (process.io_priority.is_some(), "process.ioPriority"),
-        (process.scheduler.is_some(), "process.scheduler"),
         (!process.selinux_label.is_empty(), "process.selinuxLabel"),
     ])
 }
@@ -57,11 +51,8 @@ mod tests {
     fn every_field_that_we_do_not_apply_is_named() {
         for (field, value) in [
             ("intelRdt", r#"{"closID":"a"}"#),
-            ("memoryPolicy", r#"{"mode":"MPOL_BIND","nodes":"0"}"#),
             ("mountLabel", r#""a""#),
             ("netDevices", r#"{"eth0":{}}"#),
-            ("personality", r#"{"domain":"LINUX32"}"#),
-            ("timeOffsets", r#"{"monotonic":{"secs":1}}"#),
         ] {
             let linux = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();
             assert_eq!(message(refuse_container(&linux)), format!("not supported: linux.{field}"));
@@ -73,9 +64,6 @@ mod tests {
         }
         for (field, value) in [
             ("apparmorProfile", r#""a""#),
-            ("execCPUAffinity", r#"{"initial":"0"}"#),
-            ("ioPriority", r#"{"class":"IOPRIO_CLASS_IDLE","priority":0}"#),
-            ("scheduler", r#"{"policy":"SCHED_BATCH"}"#),
             ("selinuxLabel", r#""a""#),
         ] {
             let process = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();

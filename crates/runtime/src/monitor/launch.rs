@@ -104,6 +104,7 @@ pub(super) fn launch_exec(request: Exec, place: &Place<'_>) -> Result<Parts, Fai
         pid: place.pid,
         pidfd: place.pidfd,
         process: &request.process,
+        linux: None,
         cgroup: place.cgroup,
         seccomp: place.seccomp,
         stdio: theirs.each_ref().map(AsFd::as_fd),
