@@ -18,7 +18,9 @@ mod resources;
 mod seccomp;
 mod skip;
 
-pub use linux::{Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NamespaceKind, Personality, TimeOffset};
+pub use linux::{
+    Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NamespaceKind, Personality, TimeOffset,
+};
 pub use process::{Capabilities, ConsoleSize, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, NetworkPriority, Pids, Rdma,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use fault::{Call, Doing, Error, Kind, Result};
 use oci::runtime::Resources;
-use sys::errno::{EBUSY, ESRCH};
+use sys::errno::{EBUSY, EINVAL, ESRCH};
 use sys::fs::{self, Access, OpenHow};
 use sys::signal::SIGKILL;
 
@@ -75,18 +75,36 @@ impl Cgroup {
         Ok(false)
     }
 
-    /// Makes all folders and writes the limits; takes away what it made if that fails.
+    /// Makes all folders and writes the limits; takes away what it made if that fails. A cgroup that is there already
+    /// has to be empty.
     pub fn create(&self, resources: &Resources) -> Result<()> {
         let plan = plan(resources, self.layout)?;
-        let made = self.create_folders().and_then(|()| {
-            sys::crash::point("runtime.cgroup.created");
-            self.apply(&plan)
-        });
-        if made.is_err() {
+        let is_new = self.create_folders().doing(|| "setting up the cgroup")?;
+        if !is_new {
+            self.check_idle()?;
+        }
+        sys::crash::point("runtime.cgroup.created");
+        let applied = self.apply(&plan);
+        if applied.is_err() {
             // The first failure is what matters; a leftover is found by the next start.
             self.remove().ok();
         }
-        made.doing(|| "setting up the cgroup")
+        applied.doing(|| "setting up the cgroup")
+    }
+
+    /// In a cgroup with others a container could not be stopped alone, and in a frozen one it would never start.
+    fn check_idle(&self) -> Result<()> {
+        let pids = self.pids()?;
+        if !pids.is_empty() {
+            let count = pids.len();
+            return Err(Error::conflict(format!(
+                "container's cgroup is not empty: {count} process(es) found"
+            )));
+        }
+        if self.is_frozen()? {
+            return Err(Error::conflict("container's cgroup unexpectedly frozen"));
+        }
+        Ok(())
     }
 
     /// Changes the limits of a cgroup that exists.
@@ -94,32 +112,52 @@ impl Cgroup {
         self.apply(&plan(resources, self.layout)?)
     }
 
-    fn create_folders(&self) -> Result<()> {
+    /// False if one of them was there before.
+    fn create_folders(&self) -> Result<bool> {
+        let mut is_new = true;
         for folder in self.folders() {
-            create_folder(&folder)?;
+            is_new &= create_folder(&folder)?;
         }
         if let Some(hierarchy) = self.layout.hierarchy("cpuset") {
             inherit_cpuset(&hierarchy.mount, &self.path)?;
         }
-        Ok(())
+        Ok(is_new)
     }
 
     fn apply(&self, plan: &Plan) -> Result<()> {
-        let mut open: Option<(PathBuf, std::fs::File)> = None;
-        for write in &plan.writes {
-            let path = self.file(write)?;
-            if open.as_ref().is_none_or(|(name, _)| *name != path) {
-                open = Some((path.clone(), self.open_limit(write, &path)?));
-            }
-            let Some((_, file)) = &mut open else { continue };
-            file.write_all(write.value.as_bytes())
-                .call(|| format!("write {:?} to {}", write.value, path.display()))?;
+        let refused = self.write_all(plan.writes.iter())?;
+        // Limits bound each other (memory and swap, quota and period), so what is refused may be fine when the others
+        // are there.
+        if let Some((_, error)) = self.write_all(refused.iter().map(|(write, _)| *write))?.into_iter().next()
+        {
+            return Err(error);
         }
         if let (Some(rules), Some(unified)) = (&plan.device_program, &self.layout.v2) {
             let folder = fs::open_dir(unified.mount.join(&self.path))?;
             sys::cgroup_bpf::attach(std::os::fd::AsFd::as_fd(&folder), rules)?;
         }
         Ok(())
+    }
+
+    /// Returns what the kernel found invalid, and why.
+    fn write_all<'a>(&self, writes: impl Iterator<Item = &'a Write>) -> Result<Vec<(&'a Write, Error)>> {
+        let mut open: Option<(PathBuf, std::fs::File)> = None;
+        let mut refused = Vec::new();
+        for write in writes {
+            let path = self.file(write)?;
+            if open.as_ref().is_none_or(|(name, _)| *name != path) {
+                open = Some((path.clone(), self.open_limit(write, &path)?));
+            }
+            let Some((_, file)) = &mut open else { continue };
+            let written = file
+                .write_all(write.value.as_bytes())
+                .call(|| format!("write {:?} to {}", write.value, path.display()));
+            match written {
+                Err(error) if error.errno() == Some(EINVAL) => refused.push((write, error)),
+                result => result?,
+            }
+        }
+        Ok(refused)
     }
 
     fn file(&self, write: &Write) -> Result<PathBuf> {
@@ -298,13 +336,14 @@ impl Cgroup {
     }
 }
 
-/// Most folders have their parent already, so that is not looked for first.
-fn create_folder(folder: &Path) -> Result<()> {
+/// False if it was there before. Most folders have their parent already, so that is not looked for first.
+fn create_folder(folder: &Path) -> Result<bool> {
     match fs::create_dir(folder, 0o755) {
-        Err(error) if error.kind() == Kind::NotFound => fs::create_dir_all(folder, 0o755),
-        Err(error) if error.kind() == Kind::Conflict => Ok(()),
-        result => result,
+        Err(error) if error.kind() == Kind::NotFound => fs::create_dir_all(folder, 0o755)?,
+        Err(error) if error.kind() == Kind::Conflict => return Ok(false),
+        result => result?,
     }
+    Ok(true)
 }
 
 /// A new cpuset of v1 is empty, and nobody can join an empty one, unless its parent has `cgroup.clone_children`: then

@@ -3,12 +3,14 @@
 mod args;
 mod container;
 mod create;
+mod events;
 mod exec;
 mod features;
 mod foreground;
 mod list;
 mod report;
 mod spec;
+mod update;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -62,6 +64,7 @@ type Command = fn(&Global, Args) -> Result<ExitCode>;
 const COMMANDS: &[(&str, Command, &str)] = &[
     ("create", create::create, "create a container"),
     ("delete", container::delete, "delete any resources held by the container"),
+    ("events", events::events, "display what a container uses, and when its memory runs out"),
     ("exec", exec::exec, "execute new process inside the container"),
     ("features", features::features, "show the enabled features"),
     ("kill", container::kill, "send the specified signal (default: SIGTERM) to the container's init process"),
@@ -73,10 +76,11 @@ const COMMANDS: &[(&str, Command, &str)] = &[
     ("spec", spec::spec, "create a new specification file"),
     ("start", create::start, "execute the user defined process in a created container"),
     ("state", list::state, "output the state of a container"),
+    ("update", update::update, "update container resource constraints"),
 ];
 
 /// Runc's, which this build does not have.
-const MISSING: &[&str] = &["checkpoint", "events", "restore", "update"];
+const MISSING: &[&str] = &["checkpoint", "restore"];
 
 fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
     let Some(name) = args.positional()? else { return help() };

@@ -59,6 +59,8 @@ pub struct Launch<'a> {
     pub netns: Option<BorrowedFd<'a>>,
     /// Standard input, output and error; not used if the process has a terminal.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// How many descriptors after those the program inherits, beginning with number 3; the caller has them open.
+    pub kept_fds: u16,
     /// The compiled form of the spec's filter, if there is one already.
     pub seccomp: Option<&'a Program>,
     /// A fifo where the finished container waits for a reader before it executes its program: OCI's create.

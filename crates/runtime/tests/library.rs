@@ -113,6 +113,7 @@ impl World {
             mount_fds: &[],
             netns: None,
             stdio: [stdio.as_fd(); 3],
+            kept_fds: 0,
             seccomp: None,
             gate: None,
             dies_with_caller: true,
@@ -203,6 +204,7 @@ fn an_exec_joins_and_reports() {
             cgroup: &started.cgroup,
             seccomp: None,
             stdio: [stream.as_fd(); 3],
+            kept_fds: 0,
         })
     };
     let (far, near) = UnixStream::pair().unwrap();

@@ -103,6 +103,10 @@ impl Args {
     }
 
     pub(super) fn number(&mut self) -> Result<u32> {
+        self.parsed()
+    }
+
+    pub(super) fn parsed<T: std::str::FromStr>(&mut self) -> Result<T> {
         let value = self.value()?;
         value.parse().map_err(|_| Error::invalid(format!("invalid value {value:?} for flag -{}", self.flag)))
     }

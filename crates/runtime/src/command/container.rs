@@ -87,7 +87,7 @@ impl Container {
         self.write()
     }
 
-    fn write(&self) -> Result<()> {
+    pub(super) fn write(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.record)
             .map_err(|error| Error::internal("writing state.json").with_source(error))?;
         sys::fs::write_swapped(self.folder.join("state.json"), text, 0o600)

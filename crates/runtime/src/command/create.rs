@@ -24,6 +24,9 @@ struct Flags {
     pid_file: Option<PathBuf>,
     detach: bool,
     keep: bool,
+    pidfd_socket: Option<PathBuf>,
+    /// Of the caller's descriptors after those of [`listen_fds`].
+    preserve_fds: u16,
 }
 
 fn flags(mut args: Args) -> Result<Flags> {
@@ -43,12 +46,11 @@ fn flags(mut args: Args) -> Result<Flags> {
             "pid-file" => flags.pid_file = Some(args.path()?),
             "detach" | "d" => flags.detach = true,
             "keep" => flags.keep = true,
-            // No session keyring is made, and no descriptor is adopted unasked.
+            "preserve-fds" => flags.preserve_fds = args.parsed()?,
+            "pidfd-socket" => flags.pidfd_socket = Some(args.path()?),
+            // No session keyring is made, and nobody's orphans are adopted unasked.
             "no-new-keyring" | "no-subreaper" => {}
-            "preserve-fds" if args.number()? == 0 => {}
-            "preserve-fds" | "pidfd-socket" | "no-pivot" => {
-                return Err(Error::unsupported(format!("--{flag}")));
-            }
+            "no-pivot" => return Err(Error::unsupported("--no-pivot")),
             _ => return Err(args.unknown(&flag)),
         }
     }
@@ -67,7 +69,7 @@ pub(super) fn create(global: &Global, args: Args) -> Result<ExitCode> {
     foreground::protect_own_binary()?;
     let flags = flags(args)?;
     let (_, process) = make(global, &flags, true)?;
-    send_console(&flags, &process)?;
+    send_handles(&flags, &process)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,12 +78,11 @@ pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode> {
     let flags = flags(args)?;
     let (container, mut process) = make(global, &flags, false)?;
     run_poststart(&container)?;
+    send_handles(&flags, &process)?;
     if flags.detach {
-        send_console(&flags, &process)?;
         return Ok(ExitCode::SUCCESS);
     }
     if flags.console_socket.is_some() {
-        send_console(&flags, &process)?;
         process.console = None;
     }
     let exit = foreground::attend(&process);
@@ -117,7 +118,11 @@ fn make(global: &Global, flags: &Flags, is_gated: bool) -> Result<(Container, Pr
     made
 }
 
-fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(Container, Process)> {
+fn launch(flags: &Flags, mut spec: Spec, folder: &Path, is_gated: bool) -> Result<(Container, Process)> {
+    let listen_fds = listen_fds();
+    if let Some(process) = spec.process.as_mut().filter(|_| listen_fds > 0) {
+        process.env.extend([format!("LISTEN_FDS={listen_fds}"), "LISTEN_PID=1".to_owned()]);
+    }
     let gate = gate(folder);
     if is_gated {
         sys::fs::make_fifo(&gate, 0o600)?;
@@ -148,6 +153,7 @@ fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(C
         mount_fds: &[],
         netns: None,
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        kept_fds: kept_fds(listen_fds, flags.preserve_fds)?,
         seccomp: None,
         gate: is_gated.then_some(&*gate),
         dies_with_caller: false,
@@ -166,6 +172,17 @@ fn launch(flags: &Flags, spec: Spec, folder: &Path, is_gated: bool) -> Result<(C
     }
 }
 
+/// All of them must be there, or what we open would take their numbers.
+pub(super) fn kept_fds(listen: u16, preserve: u16) -> Result<u16> {
+    let too_many = || Error::invalid("too many descriptors to preserve");
+    let count = listen.checked_add(preserve).ok_or_else(too_many)?;
+    for number in 0..preserve {
+        let path = format!("/proc/self/fd/{}", 3 + u32::from(listen) + u32::from(number));
+        sys::fs::lstat(&path).doing(|| format!("unable to stat preserved-fd {number} (of {preserve})"))?;
+    }
+    Ok(count)
+}
+
 fn write_pid_file(flags: &Flags, pid: i32) -> Result<()> {
     let Some(path) = &flags.pid_file else { return Ok(()) };
     sys::fs::write_swapped(path, pid.to_string(), 0o644)
@@ -178,10 +195,24 @@ fn abandon(process: &Process) {
     process.cgroup.remove().ok();
 }
 
-fn send_console(flags: &Flags, process: &Process) -> Result<()> {
+fn send_handles(flags: &Flags, process: &Process) -> Result<()> {
+    if let Some(path) = &flags.pidfd_socket {
+        foreground::send_handle(path, &process.pidfd)?;
+    }
     match (&flags.console_socket, &process.console) {
-        (Some(path), Some(console)) => foreground::send_console(path, console),
+        (Some(path), Some(console)) => foreground::send_handle(path, console),
         _ => Ok(()),
+    }
+}
+
+/// Sockets that a service manager has opened for us (sd_listen_fds(3)) are the container's.
+fn listen_fds() -> u16 {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => {
+            number("LISTEN_FDS").and_then(|count| u16::try_from(count).ok()).unwrap_or(0)
+        }
+        _ => 0,
     }
 }
 

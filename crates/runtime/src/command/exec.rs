@@ -10,7 +10,7 @@ use runtime::exec::ExecLaunch;
 
 use super::args::{Args, Global, Word, missing_id};
 use super::container::Container;
-use super::create::SPEC_BYTES_MAX;
+use super::create::{SPEC_BYTES_MAX, kept_fds};
 use super::foreground;
 
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ struct Flags {
     no_new_privileges: bool,
     capabilities: Vec<String>,
     ignore_paused: bool,
+    pidfd_socket: Option<PathBuf>,
+    preserve_fds: u16,
 }
 
 fn flags(mut args: Args) -> Result<Flags> {
@@ -55,8 +57,9 @@ fn flags(mut args: Args) -> Result<Flags> {
             "no-new-privs" => flags.no_new_privileges = true,
             "cap" | "c" => flags.capabilities.push(args.value()?),
             "ignore-paused" => flags.ignore_paused = true,
-            "preserve-fds" if args.number()? == 0 => {}
-            "preserve-fds" | "pidfd-socket" | "cgroup" | "process-label" | "apparmor" => {
+            "preserve-fds" => flags.preserve_fds = args.parsed()?,
+            "pidfd-socket" => flags.pidfd_socket = Some(args.path()?),
+            "cgroup" | "process-label" | "apparmor" => {
                 return Err(Error::unsupported(format!("--{flag}")));
             }
             _ => return Err(args.unknown(&flag)),
@@ -81,14 +84,14 @@ pub(super) fn exec(global: &Global, args: Args) -> Result<ExitCode> {
     if wanted.terminal && flags.detach && flags.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
     }
-    let process = launch(&container, &wanted)?;
+    let process = launch(&container, &wanted, kept_fds(0, flags.preserve_fds)?)?;
     if let Some(path) = &flags.pid_file {
         sys::fs::write_swapped(path, process.pid.to_string(), 0o644)?;
     }
     finish(&flags, process)
 }
 
-fn launch(container: &Container, wanted: &Process) -> Result<runtime::init::Process> {
+fn launch(container: &Container, wanted: &Process, kept_fds: u16) -> Result<runtime::init::Process> {
     let target = container.process()?.ok_or_else(|| Error::conflict("cannot exec in a stopped container"))?;
     let linux = container.record.spec.linux.as_ref();
     let seccomp = linux.and_then(|linux| linux.seccomp.as_ref());
@@ -103,14 +106,18 @@ fn launch(container: &Container, wanted: &Process) -> Result<runtime::init::Proc
         cgroup: &cgroup,
         seccomp: seccomp.as_ref(),
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        kept_fds,
     })
     .map_err(|failure| failure.error)
     .doing(|| "exec failed: unable to start container process")
 }
 
 fn finish(flags: &Flags, mut process: runtime::init::Process) -> Result<ExitCode> {
+    if let Some(path) = &flags.pidfd_socket {
+        foreground::send_handle(path, &process.pidfd)?;
+    }
     if let (Some(path), Some(console)) = (&flags.console_socket, &process.console) {
-        foreground::send_console(path, console)?;
+        foreground::send_handle(path, console)?;
         process.console = None;
     }
     if flags.detach {

@@ -36,10 +36,11 @@ pub(super) fn protect_own_binary() -> Result<()> {
     Err(Error::io("executing ourselves from a read-only mount", error))
 }
 
-/// Hands a terminal to whoever listens at `path`.
-pub(super) fn send_console(path: &Path, console: &OwnedFd) -> Result<()> {
+/// Hands a terminal or a process's handle to whoever listens at `path`.
+pub(super) fn send_handle(path: &Path, handle: impl AsFd) -> Result<()> {
     let socket = sys::socket::connect(sys::socket::Kind::Stream, path)?;
-    sys::socket::send_with_fds(&socket, b"/dev/ptmx", &[console.as_fd()]).call(|| "sending the terminal")?;
+    sys::socket::send_with_fds(&socket, b"/dev/ptmx", &[handle.as_fd()])
+        .call(|| format!("sending a descriptor to {}", path.display()))?;
     Ok(())
 }
 

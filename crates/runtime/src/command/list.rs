@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use fault::{Error, Kind, Result};
+use fault::{Call, Error, Kind, Result};
 use oci::runtime::{State, Status};
 use serde::Serialize;
 
@@ -123,26 +123,42 @@ pub(super) fn ps(global: &Global, mut args: Args) -> Result<ExitCode> {
             None => return Err(super::args::missing_id()),
         }
     }
-    if !args.rest()?.is_empty() {
-        return Err(Error::unsupported("options for ps(1)"));
-    }
+    let options = args.rest()?;
     let pids = Container::load(&global.root, &id.unwrap_or_default())?.cgroup()?.pids()?;
     match format.as_str() {
         "json" => print_json(&pids),
-        "table" => print(&process_table(&pids)),
+        "table" => print(&of_pids(&process_table(options)?, &pids)?),
         _ => Err(Error::invalid("invalid format option")),
     }
 }
 
-fn process_table(pids: &[i32]) -> String {
-    let mut rows = vec![["PID", "CMD"].map(str::to_owned)];
-    for pid in pids {
-        // One that has ended since is left out.
-        let Ok(command) = sys::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        let words: Vec<_> = command.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
-        rows.push([pid.to_string(), words.join(" ").trim_end().to_owned()]);
+/// What ps(1) says of all processes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the options of `ps` are those of the program ps, by runc's definition"
+)]
+fn process_table(options: Vec<String>) -> Result<String> {
+    let options = if options.is_empty() { vec!["-ef".to_owned()] } else { options };
+    let output = Command::new("ps").args(&options).output().call(|| "running ps")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
     }
-    aligned(&rows)
+    let reason = String::from_utf8_lossy(&output.stderr);
+    Err(Error::invalid(format!("ps {}: {}", options.join(" "), reason.trim_end())))
+}
+
+/// The lines of some processes, told by the column PID.
+fn of_pids(table: &str, pids: &[i32]) -> Result<String> {
+    let header = table.lines().next().unwrap_or_default();
+    let column = header.split_ascii_whitespace().position(|title| title == "PID");
+    let column = column.ok_or_else(|| Error::invalid("couldn't find PID field in ps output"))?;
+    let is_wanted = |line: &&str| {
+        let pid = line.split_ascii_whitespace().nth(column).and_then(|word| word.parse().ok());
+        pid.is_some_and(|pid| pids.contains(&pid))
+    };
+    let lines = std::iter::once(header).chain(table.lines().skip(1).filter(is_wanted));
+    Ok(lines.map(|line| format!("{line}\n")).collect())
 }
 
 #[cfg(test)]
@@ -153,5 +169,12 @@ mod tests {
     fn columns_are_aligned() {
         let rows = [["ID", "X"].map(str::to_owned), ["a-long-container-id", "1"].map(str::to_owned)];
         assert_eq!(aligned(&rows), "ID                    X\na-long-container-id   1\n");
+    }
+
+    #[test]
+    fn processes_are_found_by_their_number() {
+        let table = "UID   PID CMD\nroot    1 init 7\nroot    7 sh\n";
+        assert_eq!(of_pids(table, &[7]).unwrap(), "UID   PID CMD\nroot    7 sh\n");
+        assert!(of_pids("CMD\nsh\n", &[7]).is_err());
     }
 }

@@ -30,6 +30,8 @@ pub struct ExecLaunch<'a> {
     pub seccomp: Option<&'a Program>,
     /// Standard input, output and error; not used if the process has a terminal.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// As in [`super::Launch`].
+    pub kept_fds: u16,
 }
 
 impl ExecLaunch<'_> {
@@ -45,7 +47,10 @@ pub fn exec(launch: &ExecLaunch<'_>) -> Result<Process, Failure> {
 }
 
 fn execute(launch: &ExecLaunch<'_>) -> Result<Process> {
-    let plan = ProcessPlan::new(launch.process, launch.linux, launch.seccomp)?;
+    let plan = ProcessPlan {
+        kept_fds: launch.kept_fds,
+        ..ProcessPlan::new(launch.process, launch.linux, launch.seccomp)?
+    };
     let opened = Target::open(launch, plan.terminal);
     // What was opened by number belongs to the process that we mean only if that still lives; and if it does not, a
     // failure to open anything says no more than that.

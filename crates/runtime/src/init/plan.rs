@@ -52,6 +52,8 @@ pub(super) struct ProcessPlan {
     pub(super) env: Vec<CString>,
     pub(super) cwd: PathBuf,
     pub(super) terminal: Option<ConsoleSize>,
+    /// Inherited after the standard streams.
+    pub(super) kept_fds: u16,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,10 @@ impl<'a> Plan<'a> {
             sysctls: sysctls(linux, new, launch.netns.is_some())?,
             time_offsets: time_offsets(linux, new)?,
             propagation: root_propagation(&linux.rootfs_propagation)?,
-            process: ProcessPlan::new(process, Some(linux), filter)?,
+            process: ProcessPlan {
+                kept_fds: launch.kept_fds,
+                ..ProcessPlan::new(process, Some(linux), filter)?
+            },
         })
     }
 
@@ -158,6 +163,7 @@ impl ProcessPlan {
             env: strings(&process.env)?,
             cwd: process.cwd.clone(),
             terminal: process.terminal.then(|| process.console_size.unwrap_or_default()),
+            kept_fds: 0,
         })
     }
 }
@@ -448,7 +454,8 @@ mod tests {
 
     #[test]
     fn clocks_are_set_in_a_namespace_of_their_own() {
-        let linux = linux(r#"{"timeOffsets": {"boottime": {"secs": 3, "nanosecs": 5}, "monotonic": {"secs": -1}}}"#);
+        let linux =
+            linux(r#"{"timeOffsets": {"boottime": {"secs": 3, "nanosecs": 5}, "monotonic": {"secs": -1}}}"#);
         assert_eq!(time_offsets(&linux, Kinds::TIME).unwrap(), "boottime 3 5\nmonotonic -1 0\n");
         assert!(time_offsets(&linux, Kinds::NONE).is_err());
         let wrong = self::linux(r#"{"timeOffsets": {"realtime": {"secs": 3}}}"#);

@@ -63,7 +63,9 @@ impl<'a> Becoming<'a> {
             .map_err(|_| Error::invalid("the program's path holds a NUL byte"))?;
         let mut env = self.plan.env.clone();
         env.extend(self.home.clone());
-        sys::process::close_on_exec_from(3)?;
+        let first_to_close = 3 + i32::from(self.plan.kept_fds);
+        sys::process::keep_on_exec(3..first_to_close)?;
+        sys::process::close_on_exec_from(first_to_close)?;
         self.plan.identity.lock()?;
         // An ignored SIGPIPE would be inherited, and some filters do not let us ask later.
         sys::process::default_signals();

@@ -42,7 +42,9 @@ impl Scheduling {
     /// Before the cgroup is joined, for an exec.
     pub(super) fn apply_first_affinity(&self) -> Result<()> {
         let first = self.affinity.as_ref().and_then(|affinity| affinity.first.as_ref());
-        first.map_or(Ok(()), |first| scheduling::set_affinity(&first.0)).doing(|| "setting initial CPU affinity")
+        first
+            .map_or(Ok(()), |first| scheduling::set_affinity(&first.0))
+            .doing(|| "setting initial CPU affinity")
     }
 
     /// In the cgroup, for an exec: what is wanted, else all that the cgroup gives.
@@ -144,9 +146,10 @@ fn named<T: Copy>(table: &[(&str, T)], name: &str, what: &str) -> Result<T> {
 }
 
 fn scheduler(wanted: &Scheduler) -> Result<scheduling::Scheduler> {
-    let flags = wanted.flags.iter().try_fold(0, |all, flag| {
-        Ok::<_, Error>(all | named(SCHEDULER_FLAGS, flag, "scheduler flag")?)
-    })?;
+    let flags = wanted
+        .flags
+        .iter()
+        .try_fold(0, |all, flag| Ok::<_, Error>(all | named(SCHEDULER_FLAGS, flag, "scheduler flag")?))?;
     Ok(scheduling::Scheduler {
         policy: named(POLICIES, &wanted.policy, "scheduler policy")?,
         flags,
@@ -189,15 +192,18 @@ fn io_priority(wanted: &IoPriority) -> Result<(u16, u16)> {
 }
 
 /// linux/ioprio.h
-const IO_CLASSES: &[(&str, u16)] = &[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
+const IO_CLASSES: &[(&str, u16)] =
+    &[("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
 fn memory_policy(wanted: &MemoryPolicy) -> Result<(u32, Bits)> {
     let mode = named(MEMORY_MODES, &wanted.mode, "memory policy mode")?;
-    let flags = wanted.flags.iter().try_fold(0, |all, flag| {
-        Ok::<_, Error>(all | named(MEMORY_FLAGS, flag, "memory policy flag")?)
+    let flags = wanted
+        .flags
+        .iter()
+        .try_fold(0, |all, flag| Ok::<_, Error>(all | named(MEMORY_FLAGS, flag, "memory policy flag")?))?;
+    let nodes = Bits::parse(&wanted.nodes).map_err(|error| {
+        Error::invalid(format!("invalid memory policy nodes {:?}: {error}", wanted.nodes))
     })?;
-    let nodes = Bits::parse(&wanted.nodes)
-        .map_err(|error| Error::invalid(format!("invalid memory policy nodes {:?}: {error}", wanted.nodes)))?;
     let takes_none = wanted.mode == "MPOL_DEFAULT" || wanted.mode == "MPOL_LOCAL";
     if takes_none && nodes.len() > 0 {
         return Err(Error::invalid(format!(
@@ -251,7 +257,8 @@ mod tests {
     #[test]
     fn a_flag_given_twice_counts_once() {
         let twice = vec!["SCHED_FLAG_RECLAIM".to_owned(); 2];
-        let wanted = Scheduler { policy: "SCHED_RR".into(), flags: twice, priority: 3, ..Scheduler::default() };
+        let wanted =
+            Scheduler { policy: "SCHED_RR".into(), flags: twice, priority: 3, ..Scheduler::default() };
         let planned = scheduler(&wanted).unwrap();
         assert_eq!((planned.policy, planned.flags, planned.priority), (2, 2, 3));
     }

@@ -49,11 +49,9 @@ mod tests {
 
     #[test]
     fn every_field_that_we_do_not_apply_is_named() {
-        for (field, value) in [
-            ("intelRdt", r#"{"closID":"a"}"#),
-            ("mountLabel", r#""a""#),
-            ("netDevices", r#"{"eth0":{}}"#),
-        ] {
+        for (field, value) in
+            [("intelRdt", r#"{"closID":"a"}"#), ("mountLabel", r#""a""#), ("netDevices", r#"{"eth0":{}}"#)]
+        {
             let linux = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();
             assert_eq!(message(refuse_container(&linux)), format!("not supported: linux.{field}"));
         }
@@ -62,10 +60,7 @@ mod tests {
             let expected = format!("not supported: linux.seccomp.{field}");
             assert_eq!(message(refuse_container(&serde_json::from_str(&json).unwrap())), expected);
         }
-        for (field, value) in [
-            ("apparmorProfile", r#""a""#),
-            ("selinuxLabel", r#""a""#),
-        ] {
+        for (field, value) in [("apparmorProfile", r#""a""#), ("selinuxLabel", r#""a""#)] {
             let process = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();
             assert_eq!(message(refuse_process(&process)), format!("not supported: process.{field}"));
         }

@@ -70,6 +70,7 @@ pub(super) fn launch(request: Start, fds: &StartFds) -> Result<(Parts, Cgroup), 
         mount_fds: &fds.mounts,
         netns: fds.netns.as_ref().map(AsFd::as_fd),
         stdio: theirs.each_ref().map(AsFd::as_fd),
+        kept_fds: 0,
         seccomp: request.seccomp.as_ref(),
         gate: None,
         dies_with_caller: true,
@@ -108,6 +109,7 @@ pub(super) fn launch_exec(request: Exec, place: &Place<'_>) -> Result<Parts, Fai
         cgroup: place.cgroup,
         seccomp: place.seccomp,
         stdio: theirs.each_ref().map(AsFd::as_fd),
+        kept_fds: 0,
     })?;
     Ok(Parts {
         target: Target::Exec(request.exec_id),

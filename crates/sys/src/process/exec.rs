@@ -73,6 +73,16 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Lets the descriptors of `range`, which a caller has handed to this program, live on in the next one.
+pub fn keep_on_exec(range: std::ops::Range<RawFd>) -> Result<()> {
+    for fd in range {
+        // SAFETY: no memory is passed; a number that is no descriptor is an error.
+        check(i64::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }))
+            .call(|| format!("keeping descriptor {fd}"))?;
+    }
+    Ok(())
+}
+
 /// Puts copies of `fds` at 0, 1, 2 and so on, to be inherited by the next program.
 pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> Result<()> {
     // Copies above the targets first, because a source may be one of the targets itself.
