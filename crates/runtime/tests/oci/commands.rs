@@ -157,12 +157,12 @@ fn exec_takes_a_process_file() {
 #[test]
 fn exec_refuses_what_it_would_not_apply() {
     let bundle = sleeping();
-    let process = r#"{"args":["true"],"cwd":"/","ioPriority":{"class":"IOPRIO_CLASS_IDLE","priority":0}}"#;
+    let process = r#"{"args":["true"],"cwd":"/","selinuxLabel":"a"}"#;
     std::fs::write(bundle.path("process.json"), process).unwrap();
     let path = bundle.path("process.json");
     bundle
         .command(&["exec", "--process", path.to_str().unwrap(), "ID"])
-        .failed_with("not supported: process.ioPriority");
+        .failed_with("not supported: process.selinuxLabel");
 }
 
 #[test]
