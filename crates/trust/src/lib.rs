@@ -5,7 +5,7 @@
 //! and where keys are read from is the caller's business.
 //!
 //! ```text
-//! private key --sign--> Signature { payload, signature } --Policy::check(name, digest, signatures)--> Verdict or refusal
+//! private key --sign--> Signature { payload, signature } --Policy::check(name, digests, signatures)--> Verdict or refusal
 //! ```
 #![forbid(unsafe_code)]
 
@@ -16,9 +16,11 @@ mod private_key;
 mod public_key;
 mod sealed;
 mod signature;
+mod statement;
 
-pub use payload::Payload;
-pub use policy::{Image, Policy, Requirement, Verdict};
+pub use payload::{BYTES_MAX as PAYLOAD_BYTES_MAX, Payload};
+pub use policy::{Image, Naming, Policy, Requirement, Verdict};
 pub use private_key::PrivateKey;
 pub use public_key::PublicKey;
-pub use signature::{ARTIFACT_TYPE, PAYLOAD_TYPE, SIGNATURE_ANNOTATION, Signature, legacy_tag};
+pub use signature::{ARTIFACT_TYPE, Form, PAYLOAD_TYPE, SIGNATURE_ANNOTATION, Signature, legacy_tag};
+pub use statement::{BUNDLE_BYTES_MAX, BUNDLE_TYPE, PREDICATE_TYPE};

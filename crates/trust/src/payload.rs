@@ -77,7 +77,7 @@ impl Payload {
 const KIND: &str = "cosign container image signature";
 const KIND_OF_PODMAN: &str = "atomic container signature";
 /// A claim has some 250 bytes; annotations of its maker may add to it.
-pub(crate) const BYTES_MAX: usize = 64 << 10;
+pub const BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

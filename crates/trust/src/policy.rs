@@ -14,7 +14,7 @@ use fault::{Doing, Error, Result};
 use oci::{Digest, Reference};
 use serde::Deserialize;
 
-use crate::{Payload, PublicKey, Signature};
+use crate::{PublicKey, Signature};
 
 /// What is asked for which names. The default asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,16 +44,27 @@ pub enum Requirement {
 /// An image that is about to be used.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
-    /// As it was asked for.
-    pub name: &'a Reference,
+    pub naming: Naming<'a>,
     /// Of the manifests that the image is known by: what the name stands for, and what an index led to.
     pub digests: &'a [Digest],
     /// Whatever was found for one of the digests, by anybody.
     pub signatures: &'a [Signature],
 }
 
-/// What spoke for an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How an image was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Naming<'a> {
+    Name(&'a Reference),
+    /// By its id, which pins it; it has to do for all the names that it has.
+    Id {
+        /// As errors call it.
+        id: &'a str,
+        names: &'a [Reference],
+    },
+}
+
+/// What spoke for an image; the most comes last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Nothing was asked.
     Unasked,
@@ -83,48 +94,86 @@ impl Policy {
         Ok(Self { rules })
     }
 
+    /// Prefixes and what is asked for them, in the order of the file.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &Requirement)> {
+        self.rules.iter().map(|rule| (rule.prefix.as_str(), &rule.requirement))
+    }
+
     /// What is asked for a name.
     pub fn requirement(&self, name: &Reference) -> &Requirement {
-        let full = name.canonical_name();
-        let fitting = self.rules.iter().filter(|rule| covers(&rule.prefix, &full));
+        self.asked_of(&name.canonical_name())
+    }
+
+    /// An image without a name is under the rule for all names.
+    fn asked_of(&self, full_name: &str) -> &Requirement {
+        let fitting = self.rules.iter().filter(|rule| covers(&rule.prefix, full_name));
         fitting.max_by_key(|rule| rule.prefix.len()).map_or(&Requirement::Nothing, |rule| &rule.requirement)
     }
 
     /// Whether an image may be used under a name. `Denied` says what is missing.
     pub fn check(&self, image: &Image<'_>) -> Result<Verdict> {
-        let name = image.name.familiar();
-        match self.requirement(image.name) {
-            Requirement::Nothing => Ok(Verdict::Unasked),
-            Requirement::Reject(reason) => {
-                Err(Error::denied(format!("image {name} is rejected by the policy: {reason}")))
+        match image.naming {
+            Naming::Name(name) => {
+                let pinned = name.digest().is_some();
+                judge(self.requirement(name), image, pinned, &name.familiar())
             }
-            Requirement::Digest if image.name.digest().is_some() => Ok(Verdict::Pinned),
-            Requirement::Digest => {
-                let repository = image.name.familiar_name();
-                Err(Error::denied(format!(
-                    "image {name} is not named by its digest, as the policy asks: use {repository}@sha256:…"
-                )))
+            Naming::Id { id, names: [] } => judge(self.asked_of(""), image, true, id),
+            Naming::Id { names, .. } => {
+                let judged =
+                    names.iter().map(|name| judge(self.requirement(name), image, true, &name.familiar()));
+                judged
+                    .collect::<Result<Vec<_>>>()
+                    .map(|all| all.into_iter().max().unwrap_or(Verdict::Unasked))
             }
-            Requirement::Signature(keys) => signer(image, keys).doing(|| format!("image {name}")),
         }
     }
 }
 
-/// The first signature of an accepted key for one of the image's digests; else the nearest miss.
-fn signer(image: &Image<'_>, keys: &[PublicKey]) -> Result<Verdict> {
-    let mut miss = Error::denied("not signed, and the policy asks for a signature");
-    for signature in image.signatures {
-        let Some(key) = signature.signer(keys) else {
-            miss = Error::denied("signed, but by none of the keys that the policy accepts");
-            continue;
-        };
-        let payload = Payload::decode(&signature.payload)?;
-        if image.digests.contains(&payload.digest) {
-            return Ok(Verdict::Signed(key.fingerprint()));
+fn judge(requirement: &Requirement, image: &Image<'_>, pinned: bool, name: &str) -> Result<Verdict> {
+    match requirement {
+        Requirement::Nothing => Ok(Verdict::Unasked),
+        Requirement::Reject(reason) => {
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            Err(Error::denied(format!("image {name} is rejected by the policy{reason}")))
         }
-        return Err(Error::denied(format!("the signature is of another image, {}", payload.digest)));
+        Requirement::Digest if pinned => Ok(Verdict::Pinned),
+        Requirement::Digest => Err(Error::denied(format!(
+            "image {name} is not named by its digest, as the policy asks: use {}@sha256:…",
+            repository(name)
+        ))),
+        Requirement::Signature(keys) => signer(image, keys).doing(|| format!("image {name}")),
     }
-    Err(miss)
+}
+
+fn repository(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+/// The first signature of an accepted key for one of the image's digests; else the nearest miss. What somebody else has put
+/// beside a good signature does not spoil it.
+fn signer(image: &Image<'_>, keys: &[PublicKey]) -> Result<Verdict> {
+    let mut foreign_key = false;
+    let mut foreign_image = None;
+    for signature in image.signatures {
+        match (signature.signer(keys), signature.digest()) {
+            (Some(key), Ok(digest)) if image.digests.contains(&digest) => {
+                return Ok(Verdict::Signed(key.fingerprint()));
+            }
+            (Some(_), Ok(digest)) => {
+                foreign_image = Some(format!("the signature is of another image, {digest}"))
+            }
+            (Some(_), Err(error)) => foreign_image = Some(error.to_string()),
+            (None, _) => foreign_key = true,
+        }
+    }
+    Err(Error::denied(match (foreign_image, foreign_key) {
+        (Some(words), _) => words,
+        (None, true) => "signed, but by none of the keys that the policy accepts".to_owned(),
+        (None, false) => "not signed, and the policy asks for a signature".to_owned(),
+    }))
 }
 
 /// In whole parts: `docker.io/lib` does not cover `docker.io/library/x`.
@@ -200,7 +249,10 @@ const VERSION: u32 = 1;
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use fault::Kind;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::PrivateKey;
@@ -219,15 +271,21 @@ mod tests {
     /// What the policy says of `a.example/prod/app` with these signatures.
     fn judged(key: &PrivateKey, signatures: &[Signature]) -> Result<Verdict> {
         let (name, digest) = (reference("a.example/prod/app"), Digest::sha256(b"manifest"));
-        policy(SIGNED, key).unwrap().check(&Image { name: &name, digests: &[digest], signatures })
+        policy(SIGNED, key).unwrap().check(&Image {
+            naming: Naming::Name(&name),
+            digests: &[digest],
+            signatures,
+        })
     }
 
     #[test]
     fn a_signature_of_an_accepted_key_speaks_for_an_image() {
         let key = PrivateKey::generate().unwrap();
         let (name, digest) = (reference("a.example/prod/app"), Digest::sha256(b"manifest"));
-        let signature = Signature::create(&key, &name, &digest).unwrap();
-        assert_eq!(judged(&key, &[signature]).unwrap(), Verdict::Signed(key.public().fingerprint()));
+        for signature in Signature::create(&key, &name, &digest).unwrap() {
+            let verdict = judged(&key, &[signature]).unwrap();
+            assert_eq!(verdict, Verdict::Signed(key.public().fingerprint()));
+        }
     }
 
     #[test]
@@ -240,16 +298,54 @@ mod tests {
             error.to_string()
         };
         assert_eq!(refusal(&[]), "image a.example/prod/app: not signed, and the policy asks for a signature");
-        let foreign = Signature::create(&other, &name, &digest).unwrap();
+        let foreign = Signature::claim(&other, &name, &digest).unwrap();
         assert_eq!(
             refusal(&[foreign]),
             "image a.example/prod/app: signed, but by none of the keys that the policy accepts"
         );
-        let moved = Signature::create(&key, &name, &Digest::sha256(b"another")).unwrap();
+        let moved = Signature::claim(&key, &name, &Digest::sha256(b"another")).unwrap();
         assert!(refusal(&[moved]).contains("the signature is of another image, sha256:"));
-        let mut tampered = Signature::create(&key, &name, &digest).unwrap();
-        tampered.payload[20] ^= 1;
-        assert!(refusal(&[tampered]).contains("none of the keys"));
+        for mut tampered in Signature::create(&key, &name, &digest).unwrap() {
+            tampered.payload[20] ^= 1;
+            assert!(refusal(&[tampered]).contains("none of the keys"));
+        }
+        let chatter = key.sign(b"words").unwrap();
+        let chatter = Signature::from_layer(b"words".to_vec(), &STANDARD.encode(chatter)).unwrap();
+        assert!(refusal(&[chatter]).contains("the signed claim is not one about an image"));
+    }
+
+    #[test]
+    fn a_good_signature_counts_whatever_lies_beside_it() {
+        let (key, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        let (name, digest) = (reference("a.example/prod/app"), Digest::sha256(b"manifest"));
+        let beside = [
+            Signature::claim(&other, &name, &digest).unwrap(),
+            Signature::claim(&key, &name, &Digest::sha256(b"another")).unwrap(),
+            Signature::from_layer(b"words".to_vec(), &STANDARD.encode(key.sign(b"words").unwrap())).unwrap(),
+            Signature::claim(&key, &name, &digest).unwrap(),
+        ];
+        assert!(judged(&key, &beside).is_ok());
+        assert!(judged(&key, &beside[..3]).is_err());
+    }
+
+    #[test]
+    fn an_image_by_its_id_has_to_do_for_all_its_names() {
+        let key = PrivateKey::generate().unwrap();
+        let rules = format!(
+            r#"{SIGNED},{{"prefix":"b.example","require":"digest"}},{{"prefix":"","require":"reject"}},
+            {{"prefix":"docker.io","require":"nothing"}}"#
+        );
+        let policy = policy(&rules, &key).unwrap();
+        let check = |names: &[&str]| {
+            let names: Vec<Reference> = names.iter().map(|name| reference(name)).collect();
+            let naming = Naming::Id { id: "sha256:12", names: &names };
+            policy.check(&Image { naming, digests: &[], signatures: &[] }).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["busybox:1"]), Ok(Verdict::Unasked));
+        assert_eq!(check(&["busybox:1", "b.example/x:1"]), Ok(Verdict::Pinned));
+        let unsigned = "image a.example/prod/app:1: not signed, and the policy asks for a signature";
+        assert_eq!(check(&["busybox:1", "a.example/prod/app:1"]), Err(unsigned.into()));
+        assert_eq!(check(&[]), Err("image sha256:12 is rejected by the policy".into()));
     }
 
     #[test]
@@ -269,14 +365,17 @@ mod tests {
     fn a_name_is_pinned_by_its_digest() {
         let key = PrivateKey::generate().unwrap();
         let policy = policy(r#"{"prefix":"docker.io","require":"digest"}"#, &key).unwrap();
-        let check =
-            |name: &str| policy.check(&Image { name: &reference(name), digests: &[], signatures: &[] });
+        let check = |name: &str| {
+            policy.check(&Image { naming: Naming::Name(&reference(name)), digests: &[], signatures: &[] })
+        };
         let pinned = format!("busybox@{}", Digest::sha256(b"manifest"));
         assert_eq!(check(&pinned).unwrap(), Verdict::Pinned);
-        assert_eq!(
-            check("busybox").unwrap_err().to_string(),
-            "image busybox is not named by its digest, as the policy asks: use busybox@sha256:…"
-        );
+        for (name, shown) in [("busybox", "busybox"), ("busybox:1", "busybox:1")] {
+            assert_eq!(
+                check(name).unwrap_err().to_string(),
+                format!("image {shown} is not named by its digest, as the policy asks: use busybox@sha256:…")
+            );
+        }
     }
 
     #[test]
@@ -293,5 +392,12 @@ mod tests {
         }
         let later = Policy::parse(r#"{"version":2,"rules":[]}"#, &mut |_| Ok(String::new()));
         assert_eq!(later.unwrap_err().kind(), Kind::Unsupported);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_policy_or_refused(text: String) {
+            drop(Policy::parse(&text, &mut |_| Ok(String::new())));
+        }
     }
 }

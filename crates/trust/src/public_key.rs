@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fault::{Error, Result};
 use oci::Digest;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -45,6 +47,11 @@ impl PublicKey {
     /// The digest of its DER form, by which a key is spoken of.
     pub fn fingerprint(&self) -> Digest {
         Digest::sha256(&self.der())
+    }
+
+    /// The same in cosign's writing.
+    pub(crate) fn hint(&self) -> String {
+        STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &self.der()))
     }
 
     /// Whether the holder of the private key signed these bytes.
@@ -105,8 +112,7 @@ MCowBQYDK2VwAyEAvJ1IMXZv389uoW/phvK11F72q5L+eOBClIZQVK5sPOM=
     #[test]
     fn what_openssl_signed_is_verified() {
         let signature = "MEUCIHDHaIBp82AgNeoISrsBN1q5EFnt69e9guogZ66FnBGLAiEArMjg7fcgFOQkBAmljEPCLikDNtmYRcn3qW3v43hxNPY=";
-        let signature =
-            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, signature).unwrap();
+        let signature = STANDARD.decode(signature).unwrap();
         let key = PublicKey::from_pem(KEYS[0]).unwrap();
         assert!(key.verifies(b"words", &signature));
         assert!(!key.verifies(b"other words", &signature));

@@ -1,30 +1,58 @@
 //! One signature: the claim as it was signed, and what the key made of it.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fault::{Error, Result};
 use oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-use crate::{Payload, PrivateKey, PublicKey};
+use crate::{Payload, PrivateKey, PublicKey, statement};
 
 /// A claim and its signature, as they lie in a registry and in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
-    /// The signed bytes, exactly. Base64 in JSON.
+    #[serde(default)]
+    pub form: Form,
+    /// The claim or the statement, exactly. Base64 in JSON.
     #[serde(with = "in_base64")]
     pub payload: Vec<u8>,
     /// ASN.1 for ECDSA, raw for Ed25519. Base64 in JSON.
     #[serde(with = "in_base64")]
     pub signature: Vec<u8>,
+    /// By which key its maker says that it was made. Proves nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key_hint: String,
+}
+
+/// What was signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A [`Payload`], by itself.
+    #[default]
+    Claim,
+    /// A statement of in-toto, in an envelope.
+    Statement,
 }
 
 impl Signature {
-    /// Vouches for an image.
-    pub fn create(key: &PrivateKey, name: &Reference, digest: &Digest) -> Result<Self> {
+    /// Vouches for an image in both forms, so that cosign's versions find the one that they look for.
+    pub fn create(key: &PrivateKey, name: &Reference, digest: &Digest) -> Result<[Self; 2]> {
+        Ok([Self::claim(key, name, digest)?, Self::statement(key, digest)?])
+    }
+
+    pub(crate) fn claim(key: &PrivateKey, name: &Reference, digest: &Digest) -> Result<Self> {
         let payload = Payload::new(name, digest).encode();
         let signature = key.sign(&payload)?;
-        Ok(Self { payload, signature })
+        Ok(Self { form: Form::Claim, payload, signature, key_hint: String::new() })
+    }
+
+    pub(crate) fn statement(key: &PrivateKey, digest: &Digest) -> Result<Self> {
+        let payload = statement::encode(digest);
+        let signature = key.sign(&statement::signed_bytes(&payload))?;
+        Ok(Self { form: Form::Statement, payload, signature, key_hint: key.public().hint() })
     }
 
     /// From a layer of a signature's manifest: the layer's blob and the annotation [`SIGNATURE_ANNOTATION`].
@@ -32,7 +60,7 @@ impl Signature {
         let signature = STANDARD
             .decode(annotation)
             .map_err(|error| Error::invalid("the signature is not base64").with_source(error))?;
-        Ok(Self { payload, signature })
+        Ok(Self { form: Form::Claim, payload, signature, key_hint: String::new() })
     }
 
     /// The annotation's value.
@@ -42,7 +70,27 @@ impl Signature {
 
     /// Which of the keys made it; `None` if it was another.
     pub fn signer<'k>(&self, keys: &'k [PublicKey]) -> Option<&'k PublicKey> {
-        keys.iter().find(|key| key.verifies(&self.payload, &self.signature))
+        let message = match self.form {
+            Form::Claim => Cow::Borrowed(&self.payload),
+            Form::Statement => Cow::Owned(statement::signed_bytes(&self.payload)),
+        };
+        keys.iter().find(|key| key.verifies(&message, &self.signature))
+    }
+
+    /// The manifest that it vouches for, if it was made by somebody who may. `Invalid` for what says nothing of an image.
+    pub fn digest(&self) -> Result<Digest> {
+        match self.form {
+            Form::Claim => Ok(Payload::decode(&self.payload)?.digest),
+            Form::Statement => statement::decode(&self.payload),
+        }
+    }
+
+    /// The repository as the signer called it; empty where it was not said.
+    pub fn repository(&self) -> String {
+        match self.form {
+            Form::Claim => Payload::decode(&self.payload).map(|claim| claim.repository).unwrap_or_default(),
+            Form::Statement => String::new(),
+        }
     }
 }
 
