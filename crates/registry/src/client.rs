@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   pull, push, resolve, login, search      what Docker's commands need
-//!     repository (listing, upload)          manifests, tags, referrers, blobs of one name
+//!     repository (listing, upload,          manifests, tags, referrers, blobs, signatures of one name
+//!       signatures)
 //!       speaker (authorization, token)      one place: scheme, challenges, failing answers
 //!         exchange                          one request: redirects, patience
 //!           dial (names, tls)               one connection: addresses, proxies, TLS
@@ -35,6 +36,7 @@ mod repository;
 mod resolve;
 pub(crate) mod routes;
 mod search;
+mod signatures;
 pub(crate) mod single;
 pub(crate) mod speaker;
 mod tls;
@@ -93,7 +95,8 @@ mod tests {
     fn futures_go_from_thread_to_thread() {
         let _all: [fn(&Registries, &store::Store, &Repository); 1] = [|registries, store, repository| {
             let (reference, credentials) = ("a".parse().unwrap(), Credentials::Anonymous);
-            let pulled = Pull { reference, platform: None, all_tags: false, credentials };
+            let policy = std::sync::Arc::default();
+            let pulled = Pull { reference, platform: None, all_tags: false, policy, credentials };
             is_send(pull(registries, store, &pulled, &|_| ()));
             is_send(resolve(registries, &pulled.reference, &pulled.credentials));
             let Pull { reference, platform, credentials, .. } = pulled;
@@ -103,6 +106,8 @@ mod tests {
             let credentials = Credentials::Anonymous;
             is_send(search(registries, &Search { term: String::new(), limit: 1, credentials }));
             is_send(repository.tags());
+            is_send(repository.signatures(&oci::Digest::sha256(b"")));
+            is_send(repository.sign(&oci::Digest::sha256(b""), &[]));
             is_send(repository.manifest(&Key::Tag(String::new())));
         }];
     }

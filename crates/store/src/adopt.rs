@@ -26,7 +26,7 @@ use crate::layer::StagedLayer;
 use crate::lease::{Held, Lease};
 use crate::load::{Loaded, Progress, in_parallel, loaded};
 use crate::publish::Staged;
-use crate::{ImageId, Layer, Store};
+use crate::{ImageId, Layer, Signed, Store};
 
 mod containers;
 mod docker;
@@ -218,7 +218,15 @@ fn new_image(image: Found, layers: &BTreeMap<Digest, Adopted>) -> Result<NewImag
     }
     let layers: Vec<Layer> = diff_ids.iter().map(|diff_id| layers[diff_id].layer.clone()).collect();
     let manifest = if stands_on(&image.manifest, &layers) { image.manifest } else { Manifest::New };
-    Ok(NewImage { config: image.config, manifest, layers, names: image.names, indexed: None, parent: None })
+    Ok(NewImage {
+        config: image.config,
+        manifest,
+        layers,
+        names: image.names,
+        indexed: None,
+        signed: Signed::default(),
+        parent: None,
+    })
 }
 
 /// Whether a manifest that was kept names the blobs that are here. Layers come back uncompressed, so the manifest of

@@ -3,12 +3,13 @@
 //! Names point at images; an image without a name is dangling and stays until it is removed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
 use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::index::Indexed;
-use crate::{ImageId, Layer};
+use crate::{ImageId, Layer, Signed};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Catalog {
@@ -36,6 +37,8 @@ pub(crate) struct Entry {
     /// Stays, whatever room it takes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) pinned: bool,
+    #[serde(default, skip_serializing_if = "Signed::is_empty")]
+    pub(crate) signed: Signed,
 }
 
 impl Entry {
@@ -80,9 +83,12 @@ impl Catalog {
         found
     }
 
-    /// Adds an image; one that is there keeps its parent and its times.
+    /// Adds an image; one that is there keeps its parent and its times, and has more that speaks for it.
     pub(crate) fn add(&mut self, id: ImageId, entry: Entry) {
-        self.images.entry(id).or_insert(entry);
+        match self.images.entry(id) {
+            Slot::Vacant(slot) => drop(slot.insert(entry)),
+            Slot::Occupied(known) => known.into_mut().signed.add(entry.signed),
+        }
     }
 
     /// Points a name at an image and says which image it pointed at before.
@@ -191,6 +197,7 @@ pub(crate) mod tests {
             tagged: None,
             used: None,
             pinned: false,
+            signed: Signed::default(),
         }
     }
 

@@ -4,9 +4,9 @@ use fault::{Doing, Error, Result};
 use oci::Reference;
 use oci::image::{Config, History};
 
-use crate::image::{Manifest, NewImage};
+use crate::image::{Manifest, NewImage, new_tag};
 use crate::layer::{StagedLayer, piped};
-use crate::{Image, ImageId, Snapshot, Store};
+use crate::{Image, ImageId, Signed, Snapshot, Store};
 
 /// What to commit as.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,7 @@ impl Store {
     }
 
     fn commit_changes(&self, snapshot: &Snapshot, commit: &Commit) -> Result<ImageId> {
+        let names = commit.reference.iter().map(new_tag).collect::<Result<_>>()?;
         let lease = self.lease();
         let mut layers = Vec::new();
         let mut parent = None;
@@ -48,8 +49,9 @@ impl Store {
             config: serde_json::to_vec(&config).expect("an image config is always JSON"),
             manifest: Manifest::New,
             layers,
-            names: commit.reference.iter().map(|name| name.clone().with_default_tag()).collect(),
+            names,
             indexed: None,
+            signed: Signed::default(),
             parent: commit.parent.clone(),
         };
         let id = image.id();

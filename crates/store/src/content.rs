@@ -101,7 +101,10 @@ impl Store {
         for (name, id) in &catalog.names {
             let Some(entry) = catalog.images.get(id) else { continue };
             let mut manifest = entry.manifest.clone();
-            manifest.annotations = crate::save::name_annotations(name);
+            // A digest of something else, an index or another form, is no name of the manifest.
+            if name.digest().is_none_or(|digest| *digest == manifest.digest) {
+                manifest.annotations = crate::save::name_annotations(name);
+            }
             manifests.push(manifest);
         }
         serde_json::to_vec(&Index::new(manifests)).expect("an index is always JSON")

@@ -21,7 +21,7 @@ use crate::layer::{layer_type, piped, spool};
 use crate::lease::{Held, Lease};
 use crate::load::in_parallel;
 use crate::publish::Staged;
-use crate::{Document, ImageId, Layer, Store};
+use crate::{Document, ImageId, Layer, Signed, Store};
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -159,6 +159,7 @@ impl Store {
             layers,
             names: Vec::new(),
             indexed: None,
+            signed: Signed::default(),
             parent: None,
         })
     }

@@ -15,7 +15,7 @@ use std::thread;
 
 use archive::compression::{self, Compression};
 use fault::{Call, Doing, Error, Kind, Result};
-use oci::{Descriptor, Digest, Reference};
+use oci::{Descriptor, Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::content::{StagedBlob, Writeback, refuse_other_algorithms};
@@ -26,7 +26,7 @@ use crate::lease::{Held, Lease};
 use crate::partial::Partial;
 use crate::pipe::{self, Chunk, ChunkReader};
 use crate::publish::{Staged, settle};
-use crate::{Document, ImageId, Layer, Store};
+use crate::{ImageId, Layer, Naming, Store};
 
 /// How far a fetch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,7 @@ pub struct Fetched {
     pub config: Vec<u8>,
     /// Lowest first.
     pub layers: Vec<Layer>,
-    pub names: Vec<Reference>,
-    /// The indexes on the way to it, the uppermost first.
-    pub indexes: Vec<Document>,
+    pub naming: Naming,
 }
 
 impl Store {
@@ -86,17 +84,18 @@ impl Store {
         if !image.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids) {
             return Err(mismatch());
         }
-        let mut staged = self.stage_indexes(lease, &image.indexes)?;
+        let mut staged = self.stage_indexes(lease, &image.naming.indexes)?;
         for layer in &image.layers {
             staged.extend(self.unpublished(&layer.blob)?.map(Staged::Blob));
         }
-        let indexes = image.indexes;
+        let Naming { names, indexes, signed } = image.naming;
         let image = NewImage {
             config: image.config,
             manifest: Manifest::Kept { media_type: image.manifest_type, bytes: image.manifest },
             layers: image.layers,
-            names: image.names,
+            names,
             indexed: None,
+            signed,
             parent: None,
         };
         let id = image.id();

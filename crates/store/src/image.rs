@@ -12,7 +12,7 @@ use crate::index::Indexed;
 use crate::lease::{Held, Lease};
 use crate::publish::Staged;
 use crate::resolve::lookup_key;
-use crate::{Layer, Store};
+use crate::{Layer, Naming, Signed, Store};
 
 /// An image's id: the digest of its config file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,6 +67,7 @@ pub struct Image {
     pub parent: Option<ImageId>,
     /// A name stands for an index that leads here.
     pub indexed: bool,
+    pub signed: Signed,
 }
 
 impl Store {
@@ -103,7 +104,7 @@ impl Store {
         name: &Reference,
         from: Option<&Reference>,
     ) -> Result<Option<ImageId>> {
-        let name = name.clone().with_default_tag();
+        let name = new_tag(name)?;
         let now = sys::time::now_rfc3339_nano();
         let before = self.inner.db.update(|catalog| {
             if !catalog.images.contains_key(id) {
@@ -118,23 +119,7 @@ impl Store {
 
     /// Gives an image several names at once. Nothing is written if it has them all.
     pub fn name(&self, id: &ImageId, names: &[Reference]) -> Result<()> {
-        let catalog = self.catalog();
-        if catalog.images.contains_key(id) && names.iter().all(|name| catalog.names.get(name) == Some(id)) {
-            return Ok(());
-        }
-        let now = sys::time::now_rfc3339_nano();
-        self.inner.db.update(|catalog| {
-            if !catalog.images.contains_key(id) {
-                return Err(no_such_image(id));
-            }
-            let indexed = names.iter().rev().find_map(|name| catalog.index_of(name, id));
-            for name in names {
-                catalog.tag_as(name.clone(), id, indexed.as_ref(), &now);
-            }
-            Ok(())
-        })?;
-        self.write_layout();
-        Ok(())
+        self.name_as(&self.lease(), id, &Naming { names: names.to_vec(), ..Naming::default() })
     }
 
     /// All names of a repository, with a tag or a digest, in byte order.
@@ -189,6 +174,32 @@ fn described(
         pinned: entry.pinned,
         parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
         indexed: catalog.is_indexed(id),
+        signed: entry.signed.clone(),
+        let names = catalog.names_of(id).into_iter().cloned();
+        let (digests, tags) = names.partition(|name| name.digest().is_some());
+        Ok(Image {
+            id: id.clone(),
+            created: config.created.clone(),
+            config,
+            config_bytes,
+            manifest: entry.manifest.clone(),
+            layers: entry.layers.clone(),
+            tags,
+            digests,
+            size: entry.size(),
+            tagged: entry.tagged.clone(),
+            pinned: entry.pinned,
+            signed: entry.signed.clone(),
+            parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
+        })
+    }
+}
+
+/// A name that somebody gives. Names with a digest are proofs of where an image came from, and come from there only.
+pub(crate) fn new_tag(name: &Reference) -> Result<Reference> {
+    match name.digest() {
+        Some(_) => Err(Error::invalid("refusing to create a tag with a digest reference")),
+        None => Ok(name.clone().with_default_tag()),
     }
 }
 
@@ -201,6 +212,8 @@ pub(crate) struct NewImage {
     pub(crate) names: Vec<Reference>,
     /// What the names stand for, if that is more than this image.
     pub(crate) indexed: Option<Indexed>,
+    /// What speaks for it.
+    pub(crate) signed: Signed,
     pub(crate) parent: Option<ImageId>,
 }
 
@@ -276,6 +289,7 @@ impl Store {
                 // It comes because somebody is about to use it.
                 used: Some(sys::time::now_rfc3339_nano()),
                 pinned: false,
+                signed: image.signed,
             };
             entries.push(Entering { id: image.id(), entry, names: image.names, indexed: image.indexed });
         }

@@ -7,8 +7,8 @@ use fault::Result;
 use oci::image::{Config, History, Image, RootFs};
 use oci::{Platform, Reference};
 
-use crate::image::{Manifest, NewImage};
-use crate::{ImageId, Store};
+use crate::image::{Manifest, NewImage, new_tag};
+use crate::{ImageId, Signed, Store};
 
 /// What to import as.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Import {
 impl Store {
     /// Reads a tar, compressed or not, to its end.
     pub fn import(&self, reader: impl Read, import: &Import) -> Result<ImageId> {
+        let names = import.reference.iter().map(new_tag).collect::<Result<_>>()?;
         let lease = self.lease();
         let mut tar = compression::reader(reader)?;
         let staged = self.stage_layer(&mut tar)?;
@@ -35,8 +36,9 @@ impl Store {
             config: serde_json::to_vec(&config).expect("an image config is always JSON"),
             manifest: Manifest::New,
             layers: vec![layer],
-            names: import.reference.iter().map(|name| name.clone().with_default_tag()).collect(),
+            names,
             indexed: None,
+            signed: Signed::default(),
             parent: None,
         };
         let id = image.id();

@@ -173,39 +173,6 @@ impl Store {
         Ok(offered)
     }
 
-    /// Gives an image names, together with the indexes on the way to it, the uppermost first.
-    pub fn name_indexed(
-        &self,
-        lease: &Lease,
-        id: &ImageId,
-        names: &[Reference],
-        indexes: &[Document],
-    ) -> Result<()> {
-        let Some(indexed) = Indexed::of(indexes, id) else { return self.name(id, names) };
-        let catalog = self.catalog();
-        let knows = |name: &Reference| {
-            let known = catalog.indexes.get(name).filter(|known| known.index.digest == indexed.index.digest);
-            catalog.names.get(name) == Some(id) && known.is_some_and(|known| known.images.contains(id))
-        };
-        if catalog.images.contains_key(id) && names.iter().all(knows) {
-            return Ok(());
-        }
-        let staged = self.stage_indexes(lease, indexes)?;
-        self.publish(staged)?;
-        let now = sys::time::now_rfc3339_nano();
-        self.inner.db.update(|catalog| {
-            if !catalog.images.contains_key(id) {
-                return Err(no_such_image(id));
-            }
-            for name in names {
-                catalog.tag_indexed(name.clone(), id, &indexed, &now);
-            }
-            Ok(())
-        })?;
-        self.write_layout();
-        Ok(())
-    }
-
     /// Holds and stages the indexes that are not here yet.
     pub(crate) fn stage_indexes(&self, lease: &Lease, indexes: &[Document]) -> Result<Vec<Staged>> {
         let mut staged = Vec::new();

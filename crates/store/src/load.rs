@@ -18,7 +18,7 @@ use crate::index::Indexed;
 use crate::layer::{StagedTree, file_compression, joined, layer_type};
 use crate::lease::{Held, Lease};
 use crate::publish::Staged;
-use crate::{Document, ImageId, Layer, Store};
+use crate::{Document, ImageId, Layer, Signed, Store};
 
 mod docker;
 mod layout;
@@ -350,7 +350,15 @@ fn new_image(
         }
         layers.push(Layer { blob, diff_id, size_unpacked: tree.size });
     }
-    Ok(NewImage { config, manifest, layers, names: image.names, indexed: None, parent: None })
+    Ok(NewImage {
+        config,
+        manifest,
+        layers,
+        names: image.names,
+        indexed: None,
+        signed: Signed::default(),
+        parent: None,
+    })
 }
 
 pub(crate) fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> Vec<Loaded> {

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!   name --HEAD--> the digest that is here already? done
-//!        --GET---> manifest, or index --best platform--> manifest --> config --> layers, side by side --> image, names
+//!        --GET---> manifest, or index --best platform--> manifest --policy--> config --> layers, side by side --> image, names
 //! ```
 
+use std::sync::Arc;
+
+use ::trust::Policy;
 use fault::{Error, Result};
 use oci::{Digest, Platform, Reference};
-use store::{Document, ImageId, Store};
+use store::{Document, Image, ImageId, Naming, Signed, Store};
 
 use crate::client::trouble::Trouble;
 use crate::client::{
@@ -17,6 +20,7 @@ use crate::client::{
 mod choice;
 mod image;
 mod layer;
+mod trust;
 
 pub(crate) use choice::schema_1;
 
@@ -28,6 +32,8 @@ pub struct Pull {
     /// The host's if not given.
     pub platform: Option<Platform>,
     pub all_tags: bool,
+    /// What is asked of images; refusals are `Denied` and leave nothing behind.
+    pub policy: Arc<Policy>,
     pub credentials: Credentials,
 }
 
@@ -59,6 +65,7 @@ pub async fn pull(
     if reference.familiar_name() == "scratch" {
         return Err(Error::denied("'scratch' is a reserved name"));
     }
+    trust::refuse_names(&pull.policy, &reference)?;
     let pulled = from_any(registries, store, pull, &reference, report).await;
     if let Err(error) = &pulled
         && error.errno() == Some(NO_SPACE)
@@ -86,7 +93,8 @@ async fn from_any(
     let repositories = registries.repositories(reference, &pull.credentials, Access::Pull)?;
     let mut failure = Error::not_found(format!("no endpoints found for {}", reference.familiar()));
     for repository in &repositories {
-        let puller = Puller { repository, store, platform: pull.platform.as_ref(), report };
+        let (platform, policy) = (pull.platform.as_ref(), &*pull.policy);
+        let puller = Puller { repository, store, platform, policy, report };
         match puller.pull(reference).await {
             Ok(pulled) => return Ok(pulled),
             Err(trouble) if repository.speaker.place.is_mirror && trouble.is_theirs() => {
@@ -105,6 +113,7 @@ struct Puller<'a> {
     store: &'a Store,
     /// As the user has asked for it.
     platform: Option<&'a Platform>,
+    policy: &'a Policy,
     report: Report<'a>,
 }
 
@@ -124,33 +133,33 @@ impl Puller<'_> {
         let key = Key::of(reference);
         let before = self.store.named(reference);
         if before.is_some()
-            && let Some((id, digest)) = self.unchanged(reference, &key).await?
+            && let Some((image, digest)) = self.unchanged(reference, &key).await?
         {
             self.tell_begin(&key);
-            return self.named(reference, before, id, digest, Vec::new()).await;
+            let digests = [digest.clone(), image.manifest.digest];
+            let signed = self.vouched(reference, &digests, image.signed).await?;
+            let naming = Naming { names: names(reference, &digest), signed, ..Naming::default() };
+            return self.named(reference, before, image.id, digest, naming).await;
         }
         let manifest = self.repository.manifest_of(&key).await?;
         self.tell_begin(&key);
         let digest = manifest.descriptor.digest.clone();
         let chosen = self.choose(reference, manifest).await?;
-        let indexes = chosen.indexes.clone();
-        let id = self.image(reference, chosen, names(reference, &digest)).await?;
-        self.named(reference, before, id, digest, indexes).await
+        let signed = self.vouched(reference, &chosen.digests(), Signed::default()).await?;
+        let naming = Naming { names: names(reference, &digest), indexes: chosen.indexes.clone(), signed };
+        let id = self.image(reference, chosen, naming.clone()).await?;
+        self.named(reference, before, id, digest, naming).await
     }
 
     /// The image is here if the registry still means the same digest by the name. Asking costs no bytes, and does not
     /// count where pulls are counted.
-    async fn unchanged(
-        &self,
-        reference: &Reference,
-        key: &Key,
-    ) -> Result<Option<(ImageId, Digest)>, Trouble> {
+    async fn unchanged(&self, reference: &Reference, key: &Key) -> Result<Option<(Image, Digest)>, Trouble> {
         // What is wrong will be told by the request for all of it.
         let Ok(Some(head)) = self.repository.manifest_head_of(key).await else { return Ok(None) };
         let Some(id) = self.store.named(&reference.with_digest(head.digest.clone())) else { return Ok(None) };
-        let (store, image) = (self.store.clone(), id.clone());
-        let Ok(image) = blocking(move || store.image(&image)).await else { return Ok(None) };
-        Ok(self.would_choose(&image.config.platform()).then_some((id, head.digest)))
+        let store = self.store.clone();
+        let Ok(image) = blocking(move || store.image(&id)).await else { return Ok(None) };
+        Ok(self.would_choose(&image.config.platform()).then_some((image, head.digest)))
     }
 
     async fn named(
@@ -159,10 +168,10 @@ impl Puller<'_> {
         before: Option<ImageId>,
         id: ImageId,
         digest: Digest,
-        indexes: Vec<Document>,
+        naming: Naming,
     ) -> Result<Pulled, Trouble> {
-        let (store, image, names) = (self.store.clone(), id.clone(), names(reference, &digest));
-        blocking(move || store.name_indexed(&store.lease(), &image, &names, &indexes)).await?;
+        let (store, image) = (self.store.clone(), id.clone());
+        blocking(move || store.name_as(&store.lease(), &image, &naming)).await?;
         self.tell("", Action::Digest(digest.clone()));
         Ok(Pulled { reference: reference.clone(), newer: before.as_ref() != Some(&id), id, digest })
     }
@@ -191,6 +200,14 @@ struct Chosen {
     manifest: Manifest,
     /// On the way to it, the uppermost first. Without any nobody has looked at platforms yet.
     indexes: Vec<Document>,
+}
+
+impl Chosen {
+    /// Whose signatures speak for it: of what the name stands for at first, of the manifest at last.
+    fn digests(&self) -> Vec<Digest> {
+        let all = self.indexes.iter().map(|index| &index.descriptor).chain([&self.manifest.descriptor]);
+        all.map(|descriptor| descriptor.digest.clone()).collect()
+    }
 }
 
 /// ENOSPC of Linux.

@@ -112,15 +112,23 @@ impl Repository {
 
     /// Stores a manifest or index under a tag or its digest.
     pub async fn manifest_put(&self, key: &Key, media_type: &str, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::sha256(bytes);
+        self.manifest_put_of(key, media_type, bytes).await?;
+        Ok(Digest::sha256(bytes))
+    }
+
+    pub(crate) async fn manifest_put_of(
+        &self,
+        key: &Key,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Answer, Trouble> {
         let bytes = Bytes::copy_from_slice(bytes);
         let tail = format!("manifests/{key}");
         let ask = |address| {
             let ask = Ask::new(Method::PUT, address).with_header(CONTENT_TYPE, media_type);
             ask.with_payload(Payload::Bytes(bytes.clone()))
         };
-        self.speaker.ask_patiently(&tail, ask).await?;
-        Ok(digest)
+        self.speaker.ask_patiently(&tail, ask).await
     }
 
     /// Deletes a manifest (by digest) or a tag (if the registry can).
@@ -142,20 +150,27 @@ impl Repository {
     /// The manifests that refer to this one (signatures, attestations), of one artifact type or of all. Registries
     /// without the API are asked for the tag `sha256-<hex>` in its place.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
-        let all = match listing::referrers(&self.speaker, subject, artifact_type).await {
-            Err(trouble) if trouble.is_not_found() => self.tagged_referrers(subject).await?,
-            all => all?,
-        };
+        let all = self.referrers_of(subject, artifact_type).await?;
         let is_wanted = |one: &Descriptor| {
             artifact_type.is_none_or(|wanted| one.artifact_type.as_deref() == Some(wanted))
         };
         Ok(all.into_iter().filter(is_wanted).collect())
     }
 
+    pub(crate) async fn referrers_of(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, Trouble> {
+        match listing::referrers(&self.speaker, subject, artifact_type).await {
+            Err(trouble) if trouble.is_not_found() => self.tagged_referrers(subject).await,
+            all => all,
+        }
+    }
+
     /// distribution-spec, "Unavailable Referrers API".
     async fn tagged_referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Trouble> {
-        let tag = format!("{}-{}", subject.algorithm(), subject.hex());
-        match self.manifest_of(&Key::Tag(tag)).await {
+        match self.manifest_of(&Key::Tag(referrers_tag(subject))).await {
             Ok(manifest) => Ok(manifest.read::<oci::Index>()?.manifests),
             Err(trouble) if trouble.is_not_found() => Ok(Vec::new()),
             Err(trouble) => Err(trouble),
@@ -268,6 +283,11 @@ impl Repository {
         self.speaker.ask_patiently(&tail, |address| Ask::new(Method::DELETE, address)).await?;
         Ok(())
     }
+}
+
+/// distribution-spec, "Referrers Tag Schema".
+pub(crate) fn referrers_tag(subject: &Digest) -> String {
+    format!("{}-{}", subject.algorithm(), subject.hex())
 }
 
 fn manifest_ask(method: Method, address: Uri) -> Ask {

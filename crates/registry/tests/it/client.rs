@@ -6,3 +6,4 @@ mod platforms;
 mod pulls;
 mod pushes;
 pub(crate) mod scene;
+mod signatures;

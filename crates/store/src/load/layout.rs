@@ -169,11 +169,13 @@ fn is_linux_s(entry: &Descriptor) -> bool {
 
 /// The full name, as containerd and Docker write it; else the reference, if it is more than a tag.
 fn name_of(entry: &Descriptor) -> Result<Option<Reference>> {
-    if let Some(name) = entry.annotations.get(ANNOTATION_IMAGE_NAME) {
-        return Ok(Some(Reference::parse(name)?.with_default_tag()));
-    }
-    match entry.annotations.get(ANNOTATION_REF_NAME) {
-        Some(name) if name.contains([':', '/']) => Ok(Some(Reference::parse(name)?.with_default_tag())),
-        _ => Ok(None),
+    let reference = entry.annotations.get(ANNOTATION_REF_NAME).filter(|name| name.contains([':', '/']));
+    let Some(name) = entry.annotations.get(ANNOTATION_IMAGE_NAME).or(reference) else { return Ok(None) };
+    let name = Reference::parse(name)?.with_default_tag();
+    match name.digest() {
+        Some(digest) if *digest != entry.digest => {
+            Err(Error::invalid(format!("invalid image archive: {} is called {digest}", entry.digest)))
+        }
+        _ => Ok(Some(name)),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use fault::Kind;
 use oci::{Descriptor, Digest, media_type};
-use store::{Fetched, Fetching, Layer, Lease, Remove, Store};
+use store::{Fetched, Fetching, Layer, Lease, Naming, Remove, Store};
 
 use crate::make::{config, count, gzip, import, name, reopen, root, rubbish, store, tar, zstd};
 
@@ -60,8 +60,7 @@ pub(crate) fn fetched(tars: &[&[u8]], layers: Vec<Layer>, reference: &str) -> Fe
         manifest,
         config,
         layers,
-        names,
-        indexes: Vec::new(),
+        naming: Naming { names, ..Naming::default() },
     }
 }
 

@@ -7,7 +7,7 @@ use fault::{Error, Result};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use oci::{Descriptor, Digest, Reference, media_type};
-use store::{Fetched, ImageId, Layer, Lease};
+use store::{Fetched, ImageId, Layer, Lease, Naming};
 
 use super::layer::Wanted;
 use super::{Chosen, Puller};
@@ -20,7 +20,7 @@ impl Puller<'_> {
         &self,
         reference: &Reference,
         chosen: Chosen,
-        names: Vec<Reference>,
+        naming: Naming,
     ) -> Result<ImageId, Trouble> {
         let manifest: oci::Manifest = chosen.manifest.read()?;
         check_types(&chosen.manifest.descriptor.media_type, &manifest)?;
@@ -46,8 +46,7 @@ impl Puller<'_> {
             manifest: chosen.manifest.bytes,
             config: config.into(),
             layers,
-            names,
-            indexes: chosen.indexes,
+            naming,
         };
         let store = self.store.clone();
         Ok(blocking(move || store.image_add(&lease, image)).await?)

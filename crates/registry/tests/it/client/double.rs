@@ -36,6 +36,7 @@ struct Shared {
     rule: Mutex<Rule>,
     seen: Mutex<Vec<Seen>>,
     ended: AtomicBool,
+    knows_no_referrers: AtomicBool,
 }
 
 impl Double {
@@ -47,6 +48,7 @@ impl Double {
             rule: Mutex::new(Box::new(rule)),
             seen: Mutex::default(),
             ended: AtomicBool::new(false),
+            knows_no_referrers: AtomicBool::new(false),
         });
         let served = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -70,6 +72,11 @@ impl Double {
     /// Requests of a method whose path holds these words.
     pub(crate) fn count(&self, method: &str, words: &str) -> usize {
         self.seen().iter().filter(|seen| seen.method == method && seen.path.contains(words)).count()
+    }
+
+    /// Behaves as registries did before there were referrers.
+    pub(crate) fn forget_referrers(&self) {
+        self.shared.knows_no_referrers.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn forget(&self) {
@@ -96,7 +103,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
                 headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
                 [head.as_bytes(), b"\r\n", &body].concat()
             }
-            None => passed_on(shared.behind, &seen, &body),
+            None if !shared.knows_no_referrers.load(Ordering::Relaxed) => {
+                passed_on(shared.behind, &seen, &body)
+            }
+            None if seen.path.contains("/referrers/") => {
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
+            }
+            None => without_subject(passed_on(shared.behind, &seen, &body)),
         };
         if stream.get_mut().write_all(&answer).is_err() {
             return;
@@ -147,6 +160,16 @@ fn line(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut line = String::new();
     let length = stream.read_line(&mut line).ok()?;
     (length > 0).then(|| line.trim_end().to_owned())
+}
+
+fn without_subject(answer: Vec<u8>) -> Vec<u8> {
+    let name = b"oci-subject";
+    let found = answer.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+    let mut answer = answer;
+    if let Some(at) = found {
+        answer[at] = b'X';
+    }
+    answer
 }
 
 /// The real answer, on a connection that goes on.

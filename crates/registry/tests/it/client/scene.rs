@@ -1,6 +1,6 @@
 //! A registry, a double in front of it, and stores that pull and push.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use fault::Result;
 use oci::Reference;
@@ -86,7 +86,13 @@ pub(crate) async fn pull_with(
 }
 
 pub(crate) fn wanted(name: &Reference) -> Pull {
-    Pull { reference: name.clone(), platform: None, all_tags: false, credentials: Credentials::Anonymous }
+    Pull {
+        reference: name.clone(),
+        platform: None,
+        all_tags: false,
+        policy: Arc::default(),
+        credentials: Credentials::Anonymous,
+    }
 }
 
 pub(crate) async fn push_with(

@@ -1,7 +1,7 @@
 //! Images as they lie in a registry, and what a test needs around them.
 
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use archive::compression::{Compression, Effort, writer};
 use oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media_type};
@@ -148,6 +148,7 @@ pub(crate) fn wanted(reference: &Reference) -> Pull {
         reference: reference.clone(),
         platform: None,
         all_tags: false,
+        policy: Arc::default(),
         credentials: Credentials::Anonymous,
     }
 }
