@@ -75,6 +75,9 @@ pub struct AttestationData {
     /// The digest of the manifest that it is about.
     #[serde(rename = "For")]
     pub about: String,
+    /// `pinned`, `signed` or `refused`, where the policy asks for something. Ours alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trust: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -110,6 +113,9 @@ pub struct Inspect {
     /// Ours alone: pruning and the budget leave it.
     #[serde(skip_serializing_if = "crate::is_false")]
     pub pinned: bool,
+    /// Where the policy asks for something, or signatures have come with the image. Ours alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<crate::trust::Trust>,
 }
 
 /// What an image says of the containers made from it. Docker writes it by name, the empty ones of its older fields

@@ -18,6 +18,7 @@ pub mod registry;
 pub mod stats;
 pub mod stdcopy;
 pub mod system;
+pub mod trust;
 pub mod units;
 pub mod volume;
 mod wire;

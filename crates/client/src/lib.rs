@@ -18,6 +18,7 @@ pub mod network;
 pub mod registry;
 mod stdcopy;
 pub mod system;
+pub mod trust;
 pub mod volume;
 
 pub use answer::Answer;

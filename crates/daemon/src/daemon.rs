@@ -18,7 +18,7 @@ use crate::http::Door;
 use crate::listen::{self, Listener};
 use crate::pid_file::PidFile;
 use crate::settings::Settings;
-use crate::{config_file, log};
+use crate::{config_file, log, policy};
 
 /// Runs until a signal ends it. Containers go on.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
@@ -125,6 +125,7 @@ pub(crate) fn engine_config(settings: &Settings) -> Result<engine::Config> {
         cgroup_parent: settings.cgroup_parent.clone(),
         network,
         registries: settings.registries.clone(),
+        policy: policy::read(settings)?,
         dns: settings.dns.clone(),
         live: live_settings(settings),
         image_budget: settings
@@ -175,7 +176,9 @@ async fn reload(settings: &Settings, level: &log::Level, engine: &Engine) {
 
 async fn try_reload(settings: &Settings, engine: &Engine) -> Result<Settings> {
     let wanted = config_file::reloaded(settings)?;
+    let policy = policy::read(&wanted)?;
     engine::system::reload(engine, live_settings(&wanted), wanted.registries.clone()).await?;
+    engine.set_policy(policy);
     Ok(wanted)
 }
 

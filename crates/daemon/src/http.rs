@@ -27,6 +27,7 @@ mod serve;
 mod socket;
 mod status;
 mod system;
+mod trust;
 mod version;
 mod versions;
 mod volumes;

@@ -19,6 +19,7 @@ mod log;
 mod networks;
 mod options;
 mod pid_file;
+mod policy;
 mod registries;
 mod registry;
 mod settings;

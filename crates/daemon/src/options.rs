@@ -11,7 +11,7 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
 use crate::settings::{LogFormat, Settings};
-use crate::{defaults, networks, registries};
+use crate::{defaults, networks, policy, registries};
 
 /// One setting.
 #[derive(Debug)]
@@ -207,6 +207,13 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "no-proxy",
         registries::no_proxy,
         "Hosts to reach without a proxy, parted by commas",
+    ),
+    set(
+        "trust-policy",
+        None,
+        "trust-policy",
+        policy::setting,
+        "File that says which images must be signed, pinned or refused (default /etc/kogge/policy.json)",
     ),
     Setting {
         flag: "",

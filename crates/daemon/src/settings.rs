@@ -68,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) registries: registry::client::Config,
     /// The same settings without the configuration file, for a reload.
     pub(crate) by_flags: Option<Box<Self>>,
+    /// `None`: the default one, if it is there.
+    pub(crate) trust_policy: Option<PathBuf>,
     /// Settings that have lost their meaning, and why.
     pub(crate) deprecated: Vec<(&'static str, &'static str)>,
     /// What was asked for and is not built, but harms nobody.
@@ -106,6 +108,7 @@ impl Settings {
             image_budget: None,
             registries: registries::defaults(persona),
             by_flags: None,
+            trust_policy: None,
             deprecated: Vec::new(),
             warnings: Vec::new(),
             ignored: Vec::new(),

@@ -33,6 +33,8 @@ pub struct Config {
     pub network: network::Config,
     /// How registries are reached.
     pub registries: registry::client::Config,
+    /// What is asked of images that are pulled or used.
+    pub policy: trust::Policy,
     /// Used where a container names none; empty: the host's.
     pub dns: Vec<IpAddr>,
     /// As it is at the start.
@@ -63,6 +65,7 @@ impl Default for Config {
             cgroup_parent: "/kogge".into(),
             network: network::Config::default(),
             registries: registry::client::Config::default(),
+            policy: trust::Policy::default(),
             dns: Vec::new(),
             live: Live::default(),
             image_budget: None,

@@ -9,6 +9,7 @@ use network::Networks;
 use registry::client::{self, Registries};
 use store::Store;
 use tokio::sync::Semaphore;
+use trust::Policy;
 
 use crate::container::Registry;
 use crate::events::Bus;
@@ -29,6 +30,7 @@ struct Parts {
     networks: Networks,
     /// As they are reached now, and why so.
     registries: RwLock<(client::Config, Registries)>,
+    policy: RwLock<Arc<Policy>>,
     volumes: Volumes,
     containers: Registry,
     events: Bus,
@@ -104,6 +106,16 @@ impl Engine {
         Ok(())
     }
 
+    /// What is asked of images now.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for something else from now on. Containers that exist stay.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
     pub fn volumes(&self) -> &Volumes {
         &self.0.volumes
     }
@@ -177,6 +189,7 @@ impl Parts {
             store: Store::open(&config.store())?,
             networks: Networks::open(network_config)?,
             registries: RwLock::new((config.registries.clone(), Registries::new(config.registries.clone())?)),
+            policy: RwLock::new(Arc::new(config.policy.clone())),
             volumes: Volumes::open(&config.data_root.join("volumes"))?,
             containers: Registry::default(),
             events: Bus::default(),

@@ -35,6 +35,7 @@ pub use form::{convert, difference};
 pub use list::list;
 pub(crate) use list::{Chosen, allow_prune, usage};
 pub use make::{Import, commit, import};
+pub(crate) use progress::credentials;
 pub use pull::{Pull, pull};
 pub use push::{Push, push};
 pub(crate) use show::unix_seconds;
@@ -64,7 +65,9 @@ pub async fn inspect_as(engine: &Engine, name: &str, viewing: Viewing) -> Result
     engine
         .blocking(move |engine| {
             let id = resolve_for(engine, &name, viewing.platform.as_ref())?;
-            let mut shown = show::inspect(engine.store(), &engine.store().image(&id)?);
+            let image = engine.store().image(&id)?;
+            let mut shown = show::inspect(engine.store(), &image);
+            shown.trust = crate::trust::shown(&engine.policy(), &image);
             if viewing.manifests {
                 let variants = manifests::of_name(engine, &name, &id)?;
                 shown.manifests = Some(manifests::summaries(engine, &variants)?);

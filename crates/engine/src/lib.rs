@@ -41,6 +41,7 @@ mod state;
 mod tasks;
 mod telling;
 mod transport;
+pub mod trust;
 mod user;
 
 pub use config::{Config, Live};

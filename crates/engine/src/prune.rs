@@ -65,7 +65,7 @@ fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
     let before = engine.store().usage().layers;
     let mut deleted = Vec::new();
     for image in engine.store().images()? {
-        let dangling = image.tags.is_empty() && image.digests.is_empty() && !image.indexed;
+        let dangling = image.tags.is_empty() && image.digests.is_empty() && image.indexed_by.is_empty();
         if (dangling || !dangling_only) && chosen.holds(&image) && is_free(engine, &image) {
             deleted.extend(remove_all_names(engine, &image)?);
         }

@@ -147,7 +147,12 @@ impl Catalog {
 
     /// An index that has a name leads to it.
     pub(crate) fn is_indexed(&self, id: &ImageId) -> bool {
-        self.indexes.values().any(|indexed| indexed.images.contains(id))
+        self.indexed_by(id).next().is_some()
+    }
+
+    /// The names of the indexes that lead to it, in byte order.
+    pub(crate) fn indexed_by(&self, id: &ImageId) -> impl Iterator<Item = &Reference> {
+        self.indexes.iter().filter(move |(_, indexed)| indexed.images.contains(id)).map(|(name, _)| name)
     }
 
     /// Removes an image and its names.

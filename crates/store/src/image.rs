@@ -65,8 +65,8 @@ pub struct Image {
     pub pinned: bool,
     /// The image it was committed from, if that is here.
     pub parent: Option<ImageId>,
-    /// A name stands for an index that leads here.
-    pub indexed: bool,
+    /// Names that stand for an index that leads here, whichever of its images they mean without a platform.
+    pub indexed_by: Vec<Reference>,
     pub signed: Signed,
 }
 
@@ -173,7 +173,7 @@ fn described(
         tagged: entry.tagged.clone(),
         pinned: entry.pinned,
         parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
-        indexed: catalog.is_indexed(id),
+        indexed_by: catalog.indexed_by(id).cloned().collect(),
         signed: entry.signed.clone(),
         let names = catalog.names_of(id).into_iter().cloned();
         let (digests, tags) = names.partition(|name| name.digest().is_some());

@@ -73,6 +73,7 @@ pub use naming::Naming;
 pub use partial::Partial;
 pub use remove::{Remove, Removed, User};
 pub use repair::{Outcome, Owners, Repaired};
+pub use resolve::lookup_key;
 pub use signed::Signed;
 pub use snapshot::{Change, ChangeKind, MountOptions, Snapshot};
 pub use store::Store;

@@ -51,9 +51,18 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what speaks for an image.
-    pub fn vouch(&self, id: &ImageId, signed: Signed) -> Result<()> {
-        self.name_as(&self.lease(), id, &Naming { signed, ..Naming::default() })
+    /// Keeps what speaks for the images that a name stands for, on whichever platform; for none if there is no such name.
+    pub fn vouch(&self, name: &Reference, signed: &Signed) -> Result<()> {
+        self.inner.db.update(|catalog| {
+            let named = catalog.names.get(name).cloned();
+            let indexed = catalog.indexes.get(name).map(|indexed| indexed.images.clone()).unwrap_or_default();
+            for id in named.into_iter().chain(indexed) {
+                if let Some(entry) = catalog.images.get_mut(&id) {
+                    entry.signed.add(signed.clone());
+                }
+            }
+            Ok(())
+        })
     }
 }
 

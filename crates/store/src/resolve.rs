@@ -49,7 +49,7 @@ pub(crate) fn by_prefix(catalog: &Catalog, text: &str) -> Option<ImageId> {
 }
 
 /// What the catalog knows a name by: with a digest the tag says nothing.
-pub(crate) fn lookup_key(name: &Reference) -> Reference {
+pub fn lookup_key(name: &Reference) -> Reference {
     match name.digest() {
         Some(digest) => name.with_digest(digest.clone()),
         None => name.clone().with_default_tag(),

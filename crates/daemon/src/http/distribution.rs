@@ -105,7 +105,7 @@ fn remote(request: &Request) -> Result<image::Remote> {
 }
 
 /// Who asks. What cannot be read counts as nobody, as dockerd has it: it is the registry that refuses.
-fn auth(request: &Request) -> AuthConfig {
+pub(super) fn auth(request: &Request) -> AuthConfig {
     let header = request.headers.get(AUTH_HEADER).and_then(|value| value.to_str().ok());
     AuthConfig::from_header(header.unwrap_or_default()).unwrap_or_default()
 }

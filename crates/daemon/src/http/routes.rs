@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::request::Request;
 use super::router::{Pending, Route};
-use super::{absent, archive, containers, distribution, exec, images, networks, system, volumes};
+use super::{absent, archive, containers, distribution, exec, images, networks, system, trust, volumes};
 
 const fn route(method: Method, pattern: &'static str, handler: fn(Request) -> Pending) -> Route {
     Route { method, pattern, handler, hijacks: false }
@@ -83,6 +83,10 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/images/{}/json", |request| Box::pin(images::inspect(request))),
     get("/images/{}/diff", |request| Box::pin(images::difference(request))),
     post("/images/{}/convert", |request| Box::pin(images::convert(request))),
+    get("/images/{}/signatures", |request| Box::pin(trust::signatures(request))),
+    post("/images/{}/signatures", |request| Box::pin(trust::sign(request))),
+    get("/trust/policy", |request| Box::pin(trust::policy(request))),
+    get("/trust/check", |request| Box::pin(trust::check(request))),
     post("/images/{}/tag", |request| Box::pin(images::tag(request))),
     post("/images/{}/pin", |request| Box::pin(images::pin(request, true))),
     post("/images/{}/unpin", |request| Box::pin(images::pin(request, false))),

@@ -49,6 +49,7 @@ fn create_blocking(
     validate::create(&wanted, limits)?;
     let image_id = engine.store().resolve_for(&wanted.config.image, platform)?;
     let image = engine.store().image(&image_id)?;
+    crate::trust::admit(engine, &wanted.config.image, &image)?;
     let odd_platform = if platform.is_none() { foreign_platform(&image.config.platform()) } else { None };
     let (record, odd) = draft(engine, image, wanted).map_err(not_about_images)?;
     warnings.extend(odd);

@@ -23,6 +23,7 @@ pub async fn list(engine: &Engine, options: ListOptions) -> Result<Vec<Summary>>
 fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     let chosen = Chosen::of(engine, &options.filters)?;
     let usage = options.shared_size.then(|| engine.store().usage());
+    let policy = engine.policy();
     let mut images = engine.store().images()?;
     images.retain(|image| chosen.holds(image) && (options.all || is_shown(engine, image)));
     let mut variants = Vec::new();
@@ -33,7 +34,8 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
         .iter()
         .map(|image| {
             let usage = usage.as_ref().and_then(|usage| usage.images.get(&image.id));
-            show::summary(image, usage, containers(engine, image))
+            let trust = crate::trust::shown(&policy, image).map(|trust| trust.verdict).unwrap_or_default();
+            Summary { trust, ..show::summary(image, usage, containers(engine, image)) }
         })
         .collect();
     for (row, variants) in rows.iter_mut().zip(variants) {
@@ -71,7 +73,7 @@ fn containers(engine: &Engine, image: &Image) -> i64 {
 /// An image without a name is shown unless it is only a step on the way to another, or another platform of a name.
 fn is_shown(engine: &Engine, image: &Image) -> bool {
     let is_named = !image.tags.is_empty() || !image.digests.is_empty();
-    is_named || (!image.indexed && engine.store().children(&image.id).is_empty())
+    is_named || (image.indexed_by.is_empty() && engine.store().children(&image.id).is_empty())
 }
 
 /// The filters, with what they name looked up.
@@ -112,7 +114,7 @@ impl<'a> Chosen<'a> {
 
     pub(crate) fn holds(&self, image: &Image) -> bool {
         let created = created(image);
-        let is_dangling = image.tags.is_empty() && image.digests.is_empty() && !image.indexed;
+        let is_dangling = image.tags.is_empty() && image.digests.is_empty() && image.indexed_by.is_empty();
         let none = BTreeMap::new();
         let labels = image.config.config.as_ref().map_or(&none, |config| &config.labels);
         self.dangling.is_none_or(|dangling| dangling == is_dangling)

@@ -55,7 +55,7 @@ fn pushed(action: &Action) -> Message {
 }
 
 /// A token for the registry goes before a refresh token, and that before a password.
-pub(super) fn credentials(auth: &AuthConfig) -> Credentials {
+pub(crate) fn credentials(auth: &AuthConfig) -> Credentials {
     if !auth.registrytoken.is_empty() {
         return Credentials::Bearer { token: auth.registrytoken.clone() };
     }

@@ -35,6 +35,7 @@ async fn run(engine: Engine, wanted: Pull, board: Arc<Board>) -> Result<()> {
         all_tags: reference.is_name_only(),
         reference: reference.clone(),
         platform,
+        policy: engine.policy(),
         credentials: credentials(&auth),
     };
     client::pull(&engine.registries(), engine.store(), &request, &report(&board)).await?;

@@ -31,6 +31,7 @@ pub(super) fn inspect(store: &Store, image: &Image) -> Inspect {
         manifests: None,
         descriptor: None,
         pinned: image.pinned,
+        trust: None,
     }
 }
 
@@ -53,6 +54,7 @@ pub(super) fn summary(image: &Image, usage: Option<&ImageUsage>, containers: i64
         size: signed(image.size),
         manifests: None,
         descriptor: None,
+        trust: String::new(),
     }
 }
 

@@ -120,7 +120,7 @@ fn all_platforms_are_loaded_and_the_name_means_the_host_s() {
     store.collect().unwrap();
     drop(store);
     let store = reopen(folder.path());
-    assert!(store.image(&arm).unwrap().indexed && store.variants(&host).unwrap().are_whole());
+    assert!(!store.image(&arm).unwrap().indexed_by.is_empty() && store.variants(&host).unwrap().are_whole());
     assert_eq!(store.verify().unwrap(), []);
 }
 
@@ -236,7 +236,7 @@ fn a_name_that_moves_leaves_its_index() {
     let arm = on(&store, "many:1", "linux/arm64").unwrap();
     // Another image takes the name: what only its index led to is dangling, as with dockerd.
     store.tag(&arm, &name("many:1")).unwrap();
-    assert!(!store.image(&arm).unwrap().indexed);
+    assert!(store.image(&arm).unwrap().indexed_by.is_empty());
     assert!(store.variants(&arm).unwrap().target.media_type == media_type::OCI_MANIFEST);
     let error = remove(&store, "many:1", &["linux/amd64"]).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
