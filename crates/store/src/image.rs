@@ -175,23 +175,6 @@ fn described(
         parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
         indexed_by: catalog.indexed_by(id).cloned().collect(),
         signed: entry.signed.clone(),
-        let names = catalog.names_of(id).into_iter().cloned();
-        let (digests, tags) = names.partition(|name| name.digest().is_some());
-        Ok(Image {
-            id: id.clone(),
-            created: config.created.clone(),
-            config,
-            config_bytes,
-            manifest: entry.manifest.clone(),
-            layers: entry.layers.clone(),
-            tags,
-            digests,
-            size: entry.size(),
-            tagged: entry.tagged.clone(),
-            pinned: entry.pinned,
-            signed: entry.signed.clone(),
-            parent: entry.parent.clone().filter(|parent| catalog.images.contains_key(parent)),
-        })
     }
 }
 
@@ -289,7 +272,7 @@ impl Store {
                 // It comes because somebody is about to use it.
                 used: Some(sys::time::now_rfc3339_nano()),
                 pinned: false,
-                signed: image.signed,
+                signed: image.signed.clone(),
             };
             entries.push(Entering { id: image.id(), entry, names: image.names, indexed: image.indexed });
         }

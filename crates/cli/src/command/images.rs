@@ -58,6 +58,7 @@ async fn run(cli: &Cli, matches: Matches) -> Outcome {
         digests,
         digest_column: digests || format.contains("{{.Digest}}"),
         now: Timestamp::now(),
+        trust: format::uses_field(&format, "Trust"),
     };
     let rows: Vec<Row> = images.iter().flat_map(|image| rows(image, &shape)).collect();
     terminal::print(&format::list(&format, &FIELDS, &rows)?)?;
@@ -118,6 +119,7 @@ pub(super) const FIELDS: Fields = Fields {
         ("VirtualSize", "SIZE"),
         ("SharedSize", "SHARED SIZE"),
         ("UniqueSize", "UNIQUE SIZE"),
+        ("Trust", "TRUST"),
     ],
 };
 
@@ -125,12 +127,17 @@ struct Shape {
     trunc: bool,
     digests: bool,
     digest_column: bool,
+    trust: bool,
     now: Timestamp,
 }
 
 /// One image is a line for each of its names.
 fn rows(image: &Summary, shape: &Shape) -> Vec<Row> {
-    let line = |repo: &str, tag: &str, digest: &str| row(image, [repo, tag, digest], shape.trunc, shape.now);
+    let line = |repo: &str, tag: &str, digest: &str| {
+        let row = row(image, [repo, tag, digest], shape.trunc, shape.now);
+        // Docker has no such field, so `json` must not show it.
+        if shape.trust { row.field("Trust", trust(image)) } else { row }
+    };
     if is_dangling(image) {
         return vec![line(NONE, NONE, NONE)];
     }
@@ -154,6 +161,10 @@ fn rows(image: &Summary, shape: &Shape) -> Vec<Row> {
         }
     }
     rows
+}
+
+fn trust(image: &Summary) -> &str {
+    if image.trust.is_empty() { "unasked" } else { &image.trust }
 }
 
 fn by_repository(

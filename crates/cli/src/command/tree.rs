@@ -4,8 +4,8 @@ use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_adopt,
     image_convert, image_diff, image_pin, image_prune, images, import, info, inspect, kill, load, login,
     logout, logs, manifest, network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
-    search, start, stats, stop, system_check, system_df, system_prune, tag, top, unpause, update, version,
-    volume, wait,
+    search, sign, start, stats, stop, system_check, system_df, system_prune, tag, top, trust, unpause, update,
+    verify, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -85,6 +85,7 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("rm", &rm::COMMAND),
     entry("rmi", &rmi::COMMAND),
     entry("save", &save::COMMAND),
+    entry("sign", &sign::COMMAND),
     entry("start", &start::COMMAND),
     entry("stats", &stats::COMMAND),
     entry("stop", &stop::COMMAND),
@@ -92,6 +93,7 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("top", &top::COMMAND),
     entry("unpause", &unpause::COMMAND),
     entry("update", &update::COMMAND),
+    entry("verify", &verify::COMMAND),
     entry("wait", &wait::COMMAND),
 ];
 
@@ -200,6 +202,11 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "trust",
+        about: "Manage keys and see what is asked of images",
+        entries: &[entry("key", &trust::KEY), entry("policy", &trust::POLICY)],
+    },
+    Group {
         name: "volume",
         about: "Manage volumes",
         entries: &[
@@ -242,12 +249,15 @@ pub(super) const LATER: &[&str] = &[
     "service",
     "stack",
     "swarm",
-    "trust",
 ];
 
 /// Commands of groups that are known by name only.
-pub(super) const LATER_IN_GROUPS: &[(&str, &[&str])] =
-    &[("image", &["build"]), ("system", &["dial-stdio"]), ("volume", &["update"])];
+pub(super) const LATER_IN_GROUPS: &[(&str, &[&str])] = &[
+    ("image", &["build"]),
+    ("system", &["dial-stdio"]),
+    ("trust", &["inspect", "revoke", "sign", "signer"]),
+    ("volume", &["update"]),
+];
 
 #[cfg(test)]
 mod tests {

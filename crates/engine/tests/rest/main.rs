@@ -10,6 +10,7 @@ mod files;
 mod images;
 mod looks;
 mod platforms;
+mod trust;
 mod volumes;
 
 use house::House;
