@@ -213,7 +213,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         None,
         "trust-policy",
         policy::setting,
-        "File that says which images must be signed, pinned or refused (default /etc/kogge/policy.json)",
+        "Which images must be signed, pinned or refused (default /etc/kogge/policy.json)",
     ),
     Setting {
         flag: "",
