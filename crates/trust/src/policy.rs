@@ -163,7 +163,7 @@ fn signer(image: &Image<'_>, keys: &[PublicKey]) -> Result<Verdict> {
                 return Ok(Verdict::Signed(key.fingerprint()));
             }
             (Some(_), Ok(digest)) => {
-                foreign_image = Some(format!("the signature is of another image, {digest}"))
+                foreign_image = Some(format!("the signature is of another image, {digest}"));
             }
             (Some(_), Err(error)) => foreign_image = Some(error.to_string()),
             (None, _) => foreign_key = true,
