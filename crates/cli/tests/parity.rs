@@ -440,6 +440,56 @@ fn images_are_adopted_and_pinned() {
     assert_eq!(deed("image unpin a").stdout, "a\n");
 }
 
+/// Docker has no such commands.
+#[test]
+fn a_key_signs_here_and_never_travels() {
+    let daemon = Daemon::start();
+    let deed = |line: &str| run_against(&daemon, KOGGE, &words(line));
+    let made = deed("COSIGN_PASSWORD=pw trust key generate release");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let key = std::fs::read_to_string(daemon.folder().join("release.key")).unwrap();
+    assert!(key.starts_with("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n"));
+    let again = deed("COSIGN_PASSWORD=pw trust key generate release");
+    assert_eq!((again.stderr.as_str(), again.code), ("release.key is there already\n", Some(1)));
+    let signed = deed("COSIGN_PASSWORD=pw sign --key release.key a.example/app:1");
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    assert_eq!(signed.stdout, format!("Signed a.example/app@{digest}\n"), "{}", signed.stderr);
+    let [request] = signed.requests.as_slice() else { panic!("{:?}", signed.requests) };
+    let body = request.body.as_object().unwrap();
+    assert_eq!(body.keys().collect::<Vec<_>>(), ["Digest", "Signatures"]);
+    for signature in body["Signatures"].as_array().unwrap() {
+        let fields: Vec<&String> = signature.as_object().unwrap().keys().collect();
+        assert!(
+            fields.iter().all(|name| ["form", "key_hint", "payload", "signature"].contains(&name.as_str()))
+        );
+    }
+    for (line, words) in [
+        (
+            "KOGGE_KEY_PASSWORD=no sign --key release.key a",
+            "release.key: the private key does not open with this password",
+        ),
+        (
+            "sign --key release.key a",
+            "no password for release.key: set KOGGE_KEY_PASSWORD or run in a terminal",
+        ),
+        ("sign a", "a private key is needed: --key FILE"),
+        ("verify a", "a public key is needed: --key FILE"),
+        ("verify --key release.pub a", &format!("a@{digest} is not signed")),
+        ("trust key generate -x", "unknown shorthand flag: 'x' in -x"),
+        ("trust key load x", "not supported: docker trust key load"),
+        ("trust sign x", "not supported: docker trust sign"),
+        ("trust policy check a", "no"),
+    ] {
+        let deed = deed(line);
+        assert!(deed.stderr.starts_with(words), "{line}: {}", deed.stderr);
+        assert_ne!(deed.code, Some(0), "{line}");
+    }
+    assert_eq!(
+        deed("trust policy show").stdout,
+        "PREFIX      REQUIRE   KEYS      REASON\na.example   digest              \n"
+    );
+}
+
 /// What is known and not built is refused before the daemon is asked for anything.
 #[test]
 fn what_is_not_built_is_refused() {

@@ -69,6 +69,12 @@ pub(crate) fn answer(request: &Request) -> Answer {
         ("GET", ["images", "json"]) => json(IMAGES),
         ("GET", ["images", _, "json"]) => json(IMAGE),
         ("GET", ["images", _, "history"]) => json(HISTORY),
+        ("GET", ["images", .., "signatures"]) => {
+            json(&format!(r#"{{"Digest":"sha256:{}","Signatures":[]}}"#, "ab".repeat(32)))
+        }
+        ("POST", ["images", .., "signatures"]) => Answer::Empty(204),
+        ("GET", ["trust", "policy"]) => json(r#"{"Rules":[{"Prefix":"a.example","Require":"digest"}]}"#),
+        ("GET", ["trust", "check"]) => json(r#"{"Verdict":"refused","Reason":"no","Signatures":[]}"#),
         ("POST", ["images", "create"]) => pull(request),
         ("POST", ["images", "load"]) => json("{\"stream\":\"Loaded image: busybox:latest\\n\"}\r\n"),
         ("POST", ["images", "prune"]) => {

@@ -15,13 +15,23 @@ pub(crate) fn commands(page: impl Fn(&str) -> String) -> Vec<String> {
 }
 
 /// Not Docker's.
-const OWN: &[&str] =
-    &["image adopt", "image convert", "image diff", "image pin", "image unpin", "system check"];
+const OWN: &[&str] = &[
+    "image adopt",
+    "image convert",
+    "image diff",
+    "image pin",
+    "image unpin",
+    "sign",
+    "system check",
+    "trust key",
+    "trust policy",
+    "verify",
+];
 
 /// What a page lists, in its order, without what is ours alone.
 pub(crate) fn listed(page: &str) -> Vec<String> {
     let mut names = names(page, &["Common Commands:", "Management Commands:", "Commands:"]);
-    names.retain(|name| !OWN.iter().any(|own| own.ends_with(&format!(" {name}"))));
+    names.retain(|name| !OWN.iter().any(|own| own.rsplit(' ').next() == Some(name)));
     names
 }
 
