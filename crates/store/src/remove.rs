@@ -181,6 +181,9 @@ fn remove_some(
     }
     for image in wanted {
         if removal.is_wanted(image) {
+            // The image stays with another name; this one has lost it all the same.
+            let lost = names.first().map(|name| Removed::Untagged(name.familiar(), image.clone()));
+            removal.removed.extend(lost);
             continue;
         }
         if let Some(conflict) = removal.conflict(image, how.force, Names::Ignored) {
