@@ -26,6 +26,9 @@ pub struct Summary {
     /// What the name stands for; together with the manifests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<Descriptor>,
+    /// `pinned`, `signed` or `refused`, where the policy asks for something. Ours alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trust: String,
 }
 
 /// One manifest of an image, for a platform or for what is known of that platform's image.
@@ -75,9 +78,6 @@ pub struct AttestationData {
     /// The digest of the manifest that it is about.
     #[serde(rename = "For")]
     pub about: String,
-    /// `pinned`, `signed` or `refused`, where the policy asks for something. Ours alone.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub trust: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

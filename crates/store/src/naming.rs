@@ -34,7 +34,6 @@ impl Store {
             self.publish(staged)?;
         }
         let now = sys::time::now_rfc3339_nano();
-        sys::crash::point("store.name.published");
         self.inner.db.update(|catalog| {
             let entry = catalog.images.get_mut(id).ok_or_else(|| no_such_image(id))?;
             entry.signed.add(naming.signed.clone());

@@ -4,8 +4,8 @@ use super::{
     Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_adopt,
     image_convert, image_diff, image_pin, image_prune, images, import, info, inspect, kill, load, login,
     logout, logs, manifest, network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
-    search, sign, start, stats, stop, system_check, system_df, system_prune, tag, top, trust, unpause, update,
-    verify, version, volume, wait,
+    search, sign, start, stats, stop, system_check, system_df, system_prune, tag, top, trust, unpause,
+    update, verify, version, volume, wait,
 };
 use crate::flags::Flag;
 
