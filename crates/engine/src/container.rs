@@ -84,7 +84,9 @@ pub async fn stop(engine: &Engine, id: &str, timeout: Option<i64>, signal: Optio
 pub async fn restart(engine: &Engine, id: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
     let container = engine.containers().find(id)?;
     let restarted = async {
-        let signal = signal_of(&container, signal)?;
+        let (signal, record) = (signal_of(&container, signal)?, container.view().record.clone());
+        // What runs is not stopped for a start that will be refused.
+        engine.blocking(move |engine| crate::trust::admit_again(engine, &record)).await?;
         container.ask(|answer| Command::Stop(stop::Order { timeout, signal, restart: true, answer })).await
     };
     told(restarted.await, || format!("Cannot restart container {id}"))

@@ -1,33 +1,55 @@
 //! Trust in images: what the policy says of those that are here, and signatures that come from registries or go there.
 //!
 //! A pull judges by itself, before anything comes (`registry::client::pull`). What it found lies with the image, so that a
-//! container's creation judges again, under the policy of its day and without a network. Private keys never come here.
+//! container's creation and each of its starts judge again, under the policy of their day and without a network. Private keys
+//! never come here.
 
 use std::collections::BTreeSet;
 
 use api::registry::AuthConfig;
 use api::trust::{Rule, Signatures, Trust, Vouched};
-use fault::{Doing, Error, Result};
+use fault::{Doing, Error, Kind, Result};
 use oci::{Digest, Reference};
 use registry::client::{Access, Key};
-use store::{Image, Signed};
+use store::{Image, ImageId, Signed};
 use trust::{Naming, Policy, PublicKey, Requirement, Signature, Verdict};
 
-use crate::Engine;
 use crate::image::credentials;
+use crate::{Engine, Record};
 
 /// Refuses an image that the policy does not let be used as it was asked for.
 pub(crate) fn admit(engine: &Engine, asked: &str, image: &Image) -> Result<()> {
     let policy = engine.policy();
-    if policy.rules().next().is_none() {
+    if policy.is_empty() {
         return Ok(());
     }
-    let name = named(asked, image);
-    let judged = judge(&policy, name.as_ref(), image);
-    match judged {
+    admit_as(&policy, asked, &Subject::of(image))
+}
+
+/// Refuses a further run of a container: no process of a refused image is begun, whoever wants it. The name by which
+/// its image was asked for counts on, whatever it means by now.
+pub(crate) fn admit_again(engine: &Engine, record: &Record) -> Result<()> {
+    let policy = engine.policy();
+    if policy.is_empty() {
+        return Ok(());
+    }
+    let id: ImageId = record.image_id.parse()?;
+    let subject = match engine.store().image(&id) {
+        // It was removed by force: nothing speaks for it any more.
+        Err(error) if error.kind() == Kind::NotFound => {
+            Subject { id, names: BTreeSet::new(), signed: Signed::default() }
+        }
+        image => Subject::of(&image?),
+    };
+    admit_as(&policy, &record.config.image, &subject)
+}
+
+fn admit_as(policy: &Policy, asked: &str, subject: &Subject) -> Result<()> {
+    let name = subject.named(asked);
+    match subject.judge(policy, name.as_ref()) {
         // An image that was signed meanwhile, or was pulled before the policy came, is one pull away.
         Err(error)
-            if image.signed.signatures.is_empty() && asks_for_signature(&policy, name.as_ref(), image) =>
+            if subject.signed.signatures.is_empty() && subject.needs_signature(policy, name.as_ref()) =>
         {
             Err(Error::denied(format!(
                 "{error}\nhint: signatures come with a `pull` of the name that was signed"
@@ -37,40 +59,53 @@ pub(crate) fn admit(engine: &Engine, asked: &str, image: &Image) -> Result<()> {
     }
 }
 
-/// The name by which an image was asked for, unless it was its id.
-fn named(asked: &str, image: &Image) -> Option<Reference> {
-    let name = Reference::parse(asked).ok()?;
-    names(image).contains(&store::lookup_key(&name)).then_some(name)
+/// What is judged.
+struct Subject {
+    id: ImageId,
+    /// All that lead to it, if only by an index.
+    names: BTreeSet<Reference>,
+    signed: Signed,
 }
 
-/// All that lead to it, if only by an index.
-fn names(image: &Image) -> BTreeSet<Reference> {
-    image.tags.iter().chain(&image.digests).chain(&image.indexed_by).cloned().collect()
-}
-
-fn asks_for_signature(policy: &Policy, name: Option<&Reference>, image: &Image) -> bool {
-    let asks = |name: &Reference| matches!(policy.requirement(name), Requirement::Signature(_));
-    match name {
-        Some(name) => asks(name),
-        None => names(image).iter().any(asks),
+impl Subject {
+    fn of(image: &Image) -> Self {
+        let names = image.tags.iter().chain(&image.digests).chain(&image.indexed_by).cloned().collect();
+        let mut signed = image.signed.clone();
+        signed.digests.push(image.manifest.digest.clone());
+        Self { id: image.id.clone(), names, signed }
     }
-}
 
-/// What the policy says of an image by a name, or by its id.
-fn judge(policy: &Policy, name: Option<&Reference>, image: &Image) -> Result<Verdict> {
-    let mut digests = image.signed.digests.clone();
-    digests.push(image.manifest.digest.clone());
-    let (id, names) = (image.id.to_string(), Vec::from_iter(names(image)));
-    let naming = match name {
-        Some(name) => Naming::Name(name),
-        None => Naming::Id { id: &id, names: &names },
-    };
-    policy.check(&trust::Image { naming, digests: &digests, signatures: &image.signed.signatures })
+    /// The name by which it was asked for, unless that was its id.
+    fn named(&self, asked: &str) -> Option<Reference> {
+        let name = Reference::parse(asked).ok()?;
+        let is_known = self.names.contains(&store::lookup_key(&name));
+        let is_id = self.id.0.hex().starts_with(asked.strip_prefix("sha256:").unwrap_or(asked));
+        (is_known || !is_id).then_some(name)
+    }
+
+    fn needs_signature(&self, policy: &Policy, name: Option<&Reference>) -> bool {
+        let asks = |name: &Reference| matches!(policy.requirement(name), Requirement::Signature(_));
+        match name {
+            Some(name) => asks(name),
+            None => self.names.iter().any(asks),
+        }
+    }
+
+    /// What the policy says of it by a name, or by its id.
+    fn judge(&self, policy: &Policy, name: Option<&Reference>) -> Result<Verdict> {
+        let (id, names) = (self.id.to_string(), Vec::from_iter(self.names.iter().cloned()));
+        let naming = match name {
+            Some(name) => Naming::Name(name),
+            None => Naming::Id { id: &id, names: &names },
+        };
+        let Signed { digests, signatures } = &self.signed;
+        policy.check(&trust::Image { naming, digests, signatures })
+    }
 }
 
 /// What is shown of an image; `None` if nothing is asked of it and nothing speaks for it.
 pub(crate) fn shown(policy: &Policy, image: &Image) -> Option<Trust> {
-    let judged = judge(policy, None, image);
+    let judged = Subject::of(image).judge(policy, None);
     if matches!(judged, Ok(Verdict::Unasked)) && image.signed.signatures.is_empty() {
         return None;
     }
@@ -140,7 +175,9 @@ pub async fn check(engine: &Engine, asked: &str) -> Result<Trust> {
         .blocking(move |engine| {
             let id = engine.store().resolve(&asked)?;
             let (policy, image) = (engine.policy(), engine.store().image(&id)?);
-            Ok(told(&policy, &image, judge(&policy, named(&asked, &image).as_ref(), &image)))
+            let subject = Subject::of(&image);
+            let judged = subject.judge(&policy, subject.named(&asked).as_ref());
+            Ok(told(&policy, &image, judged))
         })
         .await
 }

@@ -94,6 +94,11 @@ impl Policy {
         Ok(Self { rules })
     }
 
+    /// Nothing is asked of any name.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Prefixes and what is asked for them, in the order of the file.
     pub fn rules(&self) -> impl Iterator<Item = (&str, &Requirement)> {
         self.rules.iter().map(|rule| (rule.prefix.as_str(), &rule.requirement))

@@ -54,7 +54,10 @@ impl Task {
                 &self.of_view(|view| view.record.host_config.clone()),
             )?,
         };
-        let prepare = self.engine.blocking(move |engine| prepare::prepare(engine, wish));
+        let prepare = self.engine.blocking(move |engine| {
+            crate::trust::admit_again(engine, &wish.record)?;
+            prepare::prepare(engine, wish)
+        });
         let (prepared, monitor) = tokio::join!(prepare, self.engine.monitors().take(&self.engine));
         let mut monitor = match monitor {
             Ok(monitor) => monitor,

@@ -37,7 +37,7 @@ impl House {
             let id = store.named(&name).unwrap();
             let digest = store.image(&id).unwrap().manifest.digest;
             let signatures = Signature::create(key, &name, &digest).unwrap().to_vec();
-            store.name_signed(&id, &[], Signed { digests: vec![digest.clone()], signatures }).unwrap();
+            store.vouch(&name, &Signed { digests: vec![digest.clone()], signatures }).unwrap();
             digest
         };
         tokio::task::block_in_place(|| signed(key))
@@ -120,5 +120,56 @@ fn names_with_digests_are_proofs_and_not_given_away() {
         let name = oci::Reference::parse("a.example/app").unwrap().with_digest(Digest::sha256(b"any"));
         let error = image::tag(&house.engine, "busybox", &name).await.unwrap_err();
         assert_eq!(error.to_string(), "refusing to create a tag with a digest reference");
+    });
+}
+
+const REJECTED: &str = r#"{"prefix":"docker.io/library/busybox","require":"reject","reason":"ticket 7"}"#;
+const REJECTION: &str = "image busybox:latest is rejected by the policy: ticket 7";
+
+#[test]
+fn no_process_of_a_refused_image_is_begun_and_what_runs_stays() {
+    in_house(async |house| {
+        let (engine, key) = (&house.engine, PrivateKey::generate().unwrap());
+        let id = house.create(r#"{"Image":"busybox:latest","Cmd":["sleep","600"]}"#).await;
+        let start = async || engine::container::start(engine, &id).await.map_err(|error| error.to_string());
+        engine.set_policy(policy(REJECTED, &key));
+        assert_eq!(start().await.unwrap_err(), REJECTION);
+        let state = house.inspect(&id).await.state;
+        assert_eq!((state.status.as_str(), state.error.as_str()), ("created", REJECTION));
+        engine.set_policy(Policy::default());
+        start().await.unwrap();
+        let pid = house.inspect(&id).await.state.pid;
+        engine.set_policy(policy(REJECTED, &key));
+        let error = engine::container::restart(engine, &id, Some(0), None).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(error.to_string().ends_with(REJECTION), "{error}");
+        assert_eq!(house.inspect(&id).await.state.pid, pid);
+        engine::container::stop(engine, &id, Some(0), None).await.unwrap();
+        // The name counts even if it is gone, and means nothing or another image.
+        image::tag(engine, "busybox", &"other:1".parse().unwrap()).await.unwrap();
+        image::remove(engine, "busybox", false, true, vec![]).await.unwrap();
+        assert_eq!(start().await.unwrap_err(), REJECTION);
+    });
+}
+
+#[test]
+fn a_restart_policy_begins_no_refused_image() {
+    house::in_house(async move |house| {
+        let key = PrivateKey::generate().unwrap();
+        let wanted = r#"{"Image":"busybox:latest","Cmd":["sleep","600"],"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
+        let id = house.create(wanted).await;
+        house.start(&id).await;
+        let rejected = policy(REJECTED, &key);
+        let house = house.reopen_with(|config| config.policy = rejected).await;
+        assert_eq!(house.inspect(&id).await.state.status, "running");
+        let pid = i32::try_from(house.inspect(&id).await.state.pid).unwrap();
+        sys::process::PidFd::open(pid).unwrap().send_signal(sys::signal::SIGKILL).unwrap();
+        house::until(async || house.inspect(&id).await.state.status == "exited").await;
+        assert_eq!(house.inspect(&id).await.state.error, REJECTION);
+        let house = house.reopen().await;
+        assert_eq!(house.inspect(&id).await.state.status, "exited");
+        let house = house.reopen_with(|config| config.policy = Policy::default()).await;
+        house::until(async || house.inspect(&id).await.state.status == "running").await;
+        house
     });
 }
