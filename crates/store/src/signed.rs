@@ -18,6 +18,12 @@ impl Signed {
         self.digests.is_empty() && self.signatures.is_empty()
     }
 
+    /// The signatures of one manifest or index.
+    pub fn of(&self, digest: &Digest) -> Vec<Signature> {
+        let is_its = |signature: &&Signature| signature.digest().is_ok_and(|signed| signed == *digest);
+        self.signatures.iter().filter(is_its).cloned().collect()
+    }
+
     /// Adds what is not known yet.
     pub fn add(&mut self, more: Self) {
         add(&mut self.digests, more.digests, DIGESTS_MAX);

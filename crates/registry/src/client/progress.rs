@@ -55,6 +55,11 @@ pub enum Action {
         digest: Digest,
         size: u64,
     },
+    /// Id: empty. What spoke for a manifest and was not there yet went along with it.
+    PushedSignatures {
+        digest: Digest,
+        count: usize,
+    },
     /// Not all that the index names is here, so only one of its images was pushed. dockerd tells it as `aux` alone:
     /// `{"manifestPushedInsteadOfIndex":true,"originalIndex":…,"selectedManifest":…}`.
     PushedInstead {
@@ -81,6 +86,7 @@ impl Action {
             | Self::Warning(_)
             | Self::PushRefersTo(_)
             | Self::PushedManifest { .. }
+            | Self::PushedSignatures { .. }
             | Self::PushedInstead { .. } => None,
             Self::Downloading(amount) | Self::Extracting(amount) | Self::Pushing(amount) => Some(*amount),
             _ => Some(Amount::default()),
@@ -114,6 +120,9 @@ impl fmt::Display for Action {
             Self::Pushed => out.write_str("Pushed"),
             Self::LayerAlreadyExists => out.write_str("Layer already exists"),
             Self::MountedFrom(repository) => write!(out, "Mounted from {repository}"),
+            Self::PushedSignatures { digest, count } => {
+                write!(out, "{digest}: {count} signature{} pushed", if *count == 1 { "" } else { "s" })
+            }
             Self::PushedInstead { .. } => Ok(()),
             Self::PushedManifest { tag, digest, size } => write!(out, "{tag}: digest: {digest} size: {size}"),
         }

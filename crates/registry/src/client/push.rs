@@ -8,6 +8,7 @@ use crate::client::{Access, Action, Credentials, Progress, Registries, Report, b
 
 mod image;
 mod layer;
+mod signatures;
 
 /// What to push.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct Pushed {
     pub manifest: Descriptor,
 }
 
-/// Pushes an image's blobs as they came; layers that were made here are compressed once and stay so. The image gets the
-/// digest that was pushed as a name. Errors have dockerd's texts.
+/// Pushes an image's blobs as they came, and the signatures that came with it; layers that were made here are compressed
+/// once and stay so. The image gets the digest that was pushed as a name. Errors have dockerd's texts.
 pub async fn push(
     registries: &Registries,
     store: &Store,

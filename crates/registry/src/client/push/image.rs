@@ -9,7 +9,7 @@ use fault::{Error, Result};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use oci::{Descriptor, Reference};
-use store::{Image, ImageId, Lease, Variants};
+use store::{Image, ImageId, Lease, Signed, Variants};
 
 use super::{Pushed, Pusher};
 use crate::client::trouble::Trouble;
@@ -22,6 +22,7 @@ impl Pusher<'_> {
         let (image, lease) = self.content(reference, id).await?;
         self.put(&Key::Tag(tag.into()), &image.manifest).await?;
         self.tell_manifest(tag, &image.manifest);
+        self.signatures(&image.manifest.digest, &image.signed).await?;
         let name = reference.with_digest(image.manifest.digest.clone());
         let (store, image_id) = (self.store.clone(), id.clone());
         blocking(move || store.name(&image_id, &[name])).await?;
@@ -37,17 +38,21 @@ impl Pusher<'_> {
         variants: &Variants,
     ) -> Result<Pushed> {
         let Some(tag) = reference.tag() else { return Err(Error::invalid("cannot push a digest reference")) };
-        let mut leases = Vec::new();
+        let (mut leases, mut signed) = (Vec::new(), Signed::default());
         for variant in &variants.all {
             let Some(image) = &variant.image else { continue };
-            leases.push(self.content(reference, image).await?.1);
+            let (image, lease) = self.content(reference, image).await?;
+            leases.push(lease);
             self.put(&Key::Digest(variant.manifest.digest.clone()), &variant.manifest).await?;
+            self.signatures(&variant.manifest.digest, &image.signed).await?;
+            signed.add(image.signed);
         }
         for nested in variants.nested.iter().rev() {
             self.put(&Key::Digest(nested.digest.clone()), nested).await?;
         }
         self.put(&Key::Tag(tag.into()), &variants.target).await?;
         self.tell_manifest(tag, &variants.target);
+        self.signatures(&variants.target.digest, &signed).await?;
         let names = [reference.with_digest(variants.target.digest.clone()), reference.clone()];
         let (store, image) = (self.store.clone(), id.clone());
         blocking(move || store.name(&image, &names)).await?;

@@ -7,10 +7,10 @@ use registry::client::{Access, Action, Credentials, Key, Pull, Pulled, Push, pul
 use serde_json::json;
 use store::Store;
 
-use super::scene::{Scene, registries, run};
+use super::scene::{Scene, registries, run, wanted};
 
 /// Puts an image for a platform into the registry, by its digest; its entry in an index.
-fn image(scene: &Scene, repository: &str, platform: &str) -> Descriptor {
+pub(super) fn image(scene: &Scene, repository: &str, platform: &str) -> Descriptor {
     let platform = Platform::parse(platform).unwrap();
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -35,7 +35,7 @@ fn image(scene: &Scene, repository: &str, platform: &str) -> Descriptor {
 }
 
 /// Puts an index into the registry; its entry in another.
-fn index(scene: &Scene, repository: &str, key: &str, entries: &[Descriptor]) -> Descriptor {
+pub(super) fn index(scene: &Scene, repository: &str, key: &str, entries: &[Descriptor]) -> Descriptor {
     let bytes = serde_json::to_vec(&Index::new(entries.to_vec())).unwrap();
     let descriptor = Descriptor::of(media_type::OCI_INDEX, &bytes);
     let key = if key.is_empty() { descriptor.digest.to_string() } else { key.to_owned() };
@@ -47,8 +47,7 @@ fn index(scene: &Scene, repository: &str, key: &str, entries: &[Descriptor]) -> 
 
 fn pulled(store: &Store, name: &Reference, platform: &str) -> Result<Pulled, String> {
     let platform = (!platform.is_empty()).then(|| Platform::parse(platform).unwrap());
-    let wanted =
-        Pull { reference: name.clone(), platform, all_tags: false, credentials: Credentials::Anonymous };
+    let wanted = Pull { platform, ..wanted(name) };
     let pulled = run(pull(&registries(), store, &wanted, &|_| ()));
     pulled.map(|mut all| all.remove(0)).map_err(|error| error.to_string())
 }

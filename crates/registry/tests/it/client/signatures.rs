@@ -9,7 +9,8 @@ use store::Store;
 use trust::{Form, Policy, PrivateKey, Signature};
 
 use super::double::Says;
-use super::scene::{Scene, pull_with, registries, run, wanted};
+use super::platforms;
+use super::scene::{Scene, pull_with, push_with, registries, run, wanted};
 
 /// A policy of one rule for everything.
 fn policy(rule: &str, key: &PrivateKey) -> Arc<Policy> {
@@ -214,6 +215,55 @@ fn who_signs_an_index_or_its_manifest_vouches_for_the_image() {
             [Digest::sha256(&index), Digest::sha256(&manifest)]
         );
     }
+}
+
+#[test]
+fn a_copy_has_the_signatures_too() {
+    let scene = Scene::honest();
+    let (key, id) = (PrivateKey::generate().unwrap(), scene.publish("app:1", 1000));
+    let digest = sign(&scene, &key);
+    let (store, copy) = (scene.store("mine"), scene.name("copy:1"));
+    pull_under(&signed_by(&key), &store, &scene.name("app:1")).unwrap();
+    store.tag(&id, &copy).unwrap();
+    run(push_with(&registries(), &store, &copy)).unwrap();
+    assert_eq!(run(repository(&copy).signatures(&digest)).unwrap().len(), 2);
+    pull_under(&signed_by(&key), &scene.store("theirs"), &copy).unwrap();
+    // What is there is not put there again.
+    scene.double.forget();
+    run(push_with(&registries(), &store, &copy)).unwrap();
+    assert_eq!(scene.double.count("PUT", "sha256-"), 0);
+}
+
+#[test]
+fn an_index_is_signed_for_all_its_platforms() {
+    let scene = Scene::honest();
+    let host = Platform::host().to_string();
+    let entries = [platforms::image(&scene, "app", "linux/s390x"), platforms::image(&scene, "app", &host)];
+    let top = platforms::index(&scene, "app", "many", &entries);
+    let (key, name, copy) = (PrivateKey::generate().unwrap(), scene.name("app:many"), scene.name("copy:1"));
+    let store = scene.store("mine");
+    let on = |store: &Store, name: &Reference, platform: &str| {
+        let platform = Some(Platform::parse(platform).unwrap());
+        let wanted = Pull { platform, policy: signed_by(&key), ..wanted(name) };
+        run(pull(&registries(), store, &wanted, &|_| ())).map(|mut all| all.remove(0))
+    };
+    let error = on(&store, &name, &host).unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(store.images().unwrap().is_empty());
+    let signatures = Signature::create(&key, &name, &top.digest).unwrap();
+    run(repository(&name).sign(&top.digest, &signatures)).unwrap();
+    let ids = [host.as_str(), "linux/s390x"].map(|platform| on(&store, &name, platform).unwrap().id);
+    store.collect().unwrap();
+    for (id, entry) in ids.iter().zip(entries.iter().rev()) {
+        let image = store.image(id).unwrap();
+        assert_eq!(image.signed.digests, [top.digest.clone(), entry.digest.clone()]);
+        assert_eq!((image.signed.signatures.len(), image.indexed_by.len()), (2, 2));
+    }
+    assert_eq!(store.verify().unwrap(), []);
+    store.tag_like(&ids[1], &copy, Some(&name)).unwrap();
+    let pushed = run(push_with(&registries(), &store, &copy)).unwrap();
+    assert_eq!(pushed[0].manifest.digest, top.digest);
+    assert_eq!(on(&scene.store("theirs"), &copy, "linux/s390x").unwrap().id, ids[1]);
 }
 
 #[test]
