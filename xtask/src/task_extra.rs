@@ -4,6 +4,7 @@
 //! failed, or if none ran.
 
 mod conformance;
+mod cosign;
 mod dockerd;
 mod podman;
 mod runtimes;
@@ -67,6 +68,12 @@ const PARTS: &[Part] = &[
         lacks: conformance::LACKS,
         build: Some(conformance::build),
         run: conformance::run,
+    },
+    Part {
+        name: "cosign",
+        about: "what cosign signs we verify and enforce, and the other way round",
+        variable: "KOGGE_PEER_COSIGN",
+        run: cosign::run,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! A policy over the daemon's door, with a registry of our own: what may be pulled, what may be made into a container.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use trust::{PrivateKey, Signature};
@@ -11,7 +12,7 @@ use crate::common::{Daemon, tool};
 struct Registry {
     child: Child,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -29,7 +30,20 @@ impl Registry {
         let (_, rest) = line.split_once("127.0.0.1:").unwrap();
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address: format!("127.0.0.1:{port}"), _folder: folder }
+        Self { child, address: format!("127.0.0.1:{port}"), folder }
+    }
+}
+
+impl Registry {
+    /// The blobs of claims and bundles.
+    fn signatures(&self) -> Vec<(PathBuf, String)> {
+        let files = std::fs::read_dir(self.folder.path().join("blobs/sha256")).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let texts = files.filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?)));
+        let is_one = |text: &str| {
+            text.contains("cosign container image signature") || text.contains(r#""dsseEnvelope""#)
+        };
+        texts.filter(|(_, text)| is_one(text)).collect()
     }
 }
 
@@ -145,6 +159,48 @@ fn a_refused_pull_leaves_nothing_behind() {
     scene.sign(&image, &key);
     assert!(scene.pull(&image).contains("Downloaded newer image"));
     scene.create(&image, "201");
+}
+
+#[test]
+fn signatures_that_are_tampered_with_or_lost_count_for_nothing() {
+    let key = PrivateKey::generate().unwrap();
+    let scene = Scene::new(&key);
+    let image = scene.name("prod/app:1");
+    let json = ("Content-Type", "application/json");
+    scene.ask("DELETE", &format!("/images/{image}"), json, "", "200");
+    scene.sign(&image, &key);
+    let signatures = scene.registry.signatures();
+    assert_eq!(signatures.len(), 2);
+    for (path, content) in &signatures {
+        std::fs::write(path, content.replace("sha256", "SHA256")).unwrap();
+    }
+    let told = scene.pull(&image);
+    assert!(told.contains("reading a signature: blob verification failed for digest"), "{told}");
+    signatures.iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+    let told = scene.pull(&image);
+    assert!(told.contains("not signed, and the policy asks for a signature"), "{told}");
+    assert_eq!(scene.daemon.send("GET", "/images/json?all=1", &[], ""), "200 []");
+    assert_eq!(scene.daemon.send("GET", "/system/check", &[], ""), r#"200 {"Problems":[]}"#);
+    for (path, content) in &signatures {
+        std::fs::write(path, content).unwrap();
+    }
+    assert!(scene.pull(&image).contains("Downloaded newer image"));
+}
+
+#[test]
+fn a_container_of_an_image_that_is_rejected_later_is_not_started() {
+    let key = PrivateKey::generate().unwrap();
+    let scene = Scene::new(&key);
+    let image = scene.name("prod/app:1");
+    scene.set_policy("nothing", &key);
+    let created = scene.create(&image, "201");
+    let id = &created[created.find(r#""Id":""#).unwrap() + 6..][..64];
+    scene.set_policy("reject", &key);
+    let json = ("Content-Type", "application/json");
+    for verb in ["start", "restart"] {
+        let words = scene.ask("POST", &format!("/containers/{id}/{verb}"), json, "", "403");
+        assert!(words.contains(&format!("image {image} is rejected by the policy")), "{words}");
+    }
 }
 
 #[test]
