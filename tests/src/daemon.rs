@@ -121,6 +121,16 @@ impl Host {
         self.started(kogged)
     }
 
+    /// The same for a `kogged` that lies elsewhere than the test's programs.
+    ///
+    /// # Panics
+    /// If it ends before its socket answers.
+    pub fn start_program(&self, kogged: &Path, flags: &[&str]) -> Daemon<'_> {
+        let mut command = self.command(&kogged.to_string_lossy(), &[]);
+        command.args(self.settings()).args(flags);
+        self.started(command)
+    }
+
     /// Starts Docker's own daemon in the place of ours. `words` start a `dockerd`, perhaps one in a root of its own, which
     /// sees this machine's /dev and /proc at their places. What it mounts vanishes with it, unless the words lead into
     /// another mount namespace.

@@ -6,6 +6,7 @@ use oci::Reference;
 use crate::catalog::Catalog;
 use crate::image::no_such_image;
 use crate::index::Indexed;
+use crate::resolve::lookup_key;
 use crate::{Document, ImageId, Lease, Signed, Store};
 
 /// Names for an image, and what they come with.
@@ -52,9 +53,11 @@ impl Store {
 
     /// Keeps what speaks for the images that a name stands for, on whichever platform; for none if there is no such name.
     pub fn vouch(&self, name: &Reference, signed: &Signed) -> Result<()> {
+        let name = lookup_key(name);
         self.inner.db.update(|catalog| {
-            let named = catalog.names.get(name).cloned();
-            let indexed = catalog.indexes.get(name).map(|indexed| indexed.images.clone()).unwrap_or_default();
+            let named = catalog.names.get(&name).cloned();
+            let indexed =
+                catalog.indexes.get(&name).map(|indexed| indexed.images.clone()).unwrap_or_default();
             for id in named.into_iter().chain(indexed) {
                 if let Some(entry) = catalog.images.get_mut(&id) {
                     entry.signed.add(signed.clone());

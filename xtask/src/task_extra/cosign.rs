@@ -15,12 +15,13 @@ pub(crate) fn run(peer: &Peer<'_>) -> Result {
     let pair = Pair { host: &host, words: &peer.words, kogge: peer.programs.join("kogge") };
     // Keys are made first: the policy names them.
     let mut faults: Vec<String> = KEYS.iter().filter_map(|step| pair.fault(step)).collect();
-    let served = Served::on(&host, peer)?;
+    let _served = Served::on(&host, peer)?;
+    let client = Client::new(&pair.kogge, host.socket());
     let busybox = image::busybox_root().map_err(|error| error.to_string())?;
     for name in IMAGES {
-        served.daemon.own().ok_with(&["import", "-", name], &busybox);
-        served.daemon.own().ok(&["push", name]);
-        served.daemon.own().ok(&["rmi", name]);
+        client.ok_with(&["import", "-", name], &busybox);
+        client.ok(&["push", name]);
+        client.ok(&["rmi", name]);
     }
     faults.extend(STEPS.iter().filter_map(|step| pair.fault(step)));
     faults.iter().for_each(|fault| println!("{fault}\n"));
@@ -29,7 +30,7 @@ pub(crate) fn run(peer: &Peer<'_>) -> Result {
 
 /// A registry, and a daemon that asks for signatures.
 struct Served<'h> {
-    daemon: Daemon<'h>,
+    _daemon: Daemon<'h>,
     registry: Child,
 }
 
@@ -52,8 +53,8 @@ impl<'h> Served<'h> {
             }
         }
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let daemon = host.start_with(&["--trust-policy", &policy.to_string_lossy()], &[]);
-        Ok(Self { daemon, registry })
+        let daemon = host.start_program(&program, &["--trust-policy", &policy.to_string_lossy()]);
+        Ok(Self { _daemon: daemon, registry })
     }
 }
 
