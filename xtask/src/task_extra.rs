@@ -73,6 +73,8 @@ const PARTS: &[Part] = &[
         name: "cosign",
         about: "what cosign signs we verify and enforce, and the other way round",
         variable: "KOGGE_PEER_COSIGN",
+        lacks: PROGRAM,
+        build: None,
         run: cosign::run,
     },
 ];
