@@ -44,7 +44,7 @@ pub(crate) use exit::{KILLED, apply as apply_exit, kill_cgroup, read_exit, settl
 pub use registry::{Container, Registry};
 pub(crate) use removal::finish as finish_removal;
 pub(crate) use still::{is_frozen, while_still};
-pub(crate) use validate::log as check_log;
+pub(crate) use validate::{log as check_log, log_size as parse_size};
 pub use view::View;
 
 pub(crate) use signal::parse as parse_signal;

@@ -26,7 +26,7 @@ use crate::exec::Execs;
 use crate::link::Link;
 use crate::monitors::Monitor;
 use crate::record::{CREATING, FILE};
-use crate::{ContainerId, Engine, Record};
+use crate::{ContainerId, Engine, MountKind, Record};
 
 use plan::{Fate, Folder, Run, Then};
 
@@ -203,6 +203,7 @@ async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>
     let alive: Vec<ContainerId> = running(fates).map(|(id, _)| id.clone()).collect();
     let netns: Vec<(ContainerId, i32)> =
         running(fates).map(|(id, record)| (id.clone(), record.state.pid)).collect();
+    let uses: Vec<(String, String)> = running(fates).flat_map(|(_, record)| uses(record)).collect();
     let lasting = fates.iter().filter(|(_, fate, _)| !fate.is_removal());
     let known: BTreeSet<ContainerId> = lasting.map(|(id, ..)| id.clone()).collect();
     stop_strangers(engine, &known).await?;
@@ -221,11 +222,18 @@ async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>
         .await
 }
 
+            engine.volumes().converge(&uses)?;
 fn running(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = (&ContainerId, &Record)> {
     fates.iter().filter_map(|(id, fate, _)| match fate {
         Fate::Adopt(record) => Some((id, &**record)),
         _ => None,
     })
+/// Its volumes, each with its id.
+fn uses(record: &Record) -> impl Iterator<Item = (String, String)> {
+    let volumes = record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+    volumes.map(|mount| (mount.name.clone(), record.id.to_string()))
+}
+
 }
 
 /// Monitors whose containers have no record: their processes end, and so do they.

@@ -7,10 +7,13 @@
 //! <root>/.removing-<name>.<random>   a removal that is not finished
 //! ```
 //!
+//! A volume with a device is mounted at its `_data` while somebody uses it ([`device`]).
+//!
 //! Guarantees: creation and removal are durable before they are answered; what was left half-made is gone after the
 //! next [`Volumes::open`]. A volume that a container names, or one that is being created, is not removed.
 
 mod adopt;
+mod device;
 mod populate;
 mod record;
 mod verbs;
@@ -25,6 +28,7 @@ use sys::errno::{ENOENT, EXDEV};
 use sys::fs::OpenHow;
 
 use crate::{ContainerId, Engine, MountKind};
+use device::Uses;
 use record::Record;
 
 pub(crate) use adopt::{Adopted, adopt};
@@ -40,6 +44,8 @@ pub struct Volumes {
     changing: Mutex<Held>,
     /// One filling at a time: it has a folder beside the data.
     populating: Mutex<()>,
+    /// Of the volumes that have a device. Locked before `changing`.
+    uses: Uses,
 }
 
 /// Volumes of containers that are not in the registry yet.
@@ -68,8 +74,12 @@ pub(crate) struct Wish<'a> {
 impl Volumes {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         sys::fs::create_dir_all(root, 0o701)?;
-        let volumes =
-            Self { root: root.to_owned(), changing: Mutex::default(), populating: Mutex::default() };
+        let volumes = Self {
+            root: root.to_owned(),
+            changing: Mutex::default(),
+            populating: Mutex::default(),
+            uses: Uses::default(),
+        };
         volumes.sweep()?;
         Ok(volumes)
     }
@@ -113,9 +123,21 @@ impl Volumes {
     /// Fills an *empty* volume with what the root file system has at `path`, folder's owner and mode included; nothing
     /// there is fine, a volume that is not empty stays as it is.
     pub(crate) fn populate(&self, name: &str, rootfs: BorrowedFd<'_>, path: &Path) -> Result<()> {
-        let _one = self.populating.lock().unwrap_or_else(PoisonError::into_inner);
-        populate::populate(&self.folder(name), rootfs, path)
-            .doing(|| format!("filling volume {name} from {} of the image", path.display()))
+        let Some(source) = populate::source(rootfs, path)? else { return Ok(()) };
+        let user = format!("filling-{}", crate::id::random_hex()?);
+        self.enter(name, &user).doing(|| "failed to populate volume")?;
+        let filled = self
+            .fill(name, &source)
+            .doing(|| format!("filling volume {name} from {} of the image", path.display()));
+        filled.and(self.leave(name, &user))
+    }
+
+    fn fill(&self, name: &str, source: &OwnedFd) -> Result<()> {
+        let _one = device::lock(&self.populating);
+        match self.get(name)?.device() {
+            Some(_) => populate::populate_device(&self.folder(name), source),
+            None => populate::populate(&self.folder(name), source),
+        }
     }
 
     /// Removes an anonymous volume with its container; one that is gone, or that another container uses, is fine.
@@ -130,7 +152,17 @@ impl Volumes {
     fn delete(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<()> {
         // The name is free at once, and may be removed again while this tree still goes.
         let removing = self.root.join(format!("{REMOVING}{name}.{}", crate::id::random_hex()?));
+        let uses = self.get(name)?.device().map(|_| self.uses.of(name));
+        let in_use = uses.as_deref().map(device::lock);
+        let users = || {
+            let mut users: Vec<String> = users();
+            let others = in_use.iter().flat_map(|in_use| in_use.iter());
+            let others: Vec<String> = others.filter(|user| !users.contains(user)).cloned().collect();
+            users.extend(others);
+            users
+        };
         self.set_aside(name, users, &removing)?;
+        drop(in_use);
         sys::crash::point("volume.remove.renamed");
         sys::fs::remove_tree(&removing)
     }
@@ -143,6 +175,8 @@ impl Volumes {
             return Err(Error::conflict(format!("volume is in use - [{}]", users.join(", "))));
         }
         self.get(name)?;
+        // What lies on a device stays there.
+        device::unmount(&self.data(name))?;
         sys::fs::rename_durable(self.folder(name), removing)
     }
 
@@ -179,6 +213,7 @@ impl Volumes {
         for name in sys::fs::read_dir(&self.root)? {
             let folder = self.root.join(&name);
             if name.to_string_lossy().starts_with(REMOVING) {
+                device::unmount(&folder.join(DATA))?;
                 sys::fs::remove_tree(&folder)?;
             } else if !sys::fs::metadata(&folder)?.is_dir() {
                 continue;
@@ -197,6 +232,53 @@ impl Volumes {
         self.root.join(name)
     }
 
+    /// Begins to use a volume: mounts its device, unless somebody has it mounted or it has none. Where it lies on the
+    /// host; whoever entered leaves again. Blocks as long as the device does.
+    pub(crate) fn enter(&self, name: &str, user: &str) -> Result<PathBuf> {
+        let Some(device) = self.get(name)?.device() else { return Ok(self.data(name)) };
+        let uses = self.uses.of(name);
+        let mut users = device::lock(&uses);
+        // It may have gone while we waited.
+        self.get(name)?;
+        let data = self.data(name);
+        if !device::is_mounted(&data)? {
+            device.mount(&data)?;
+            sys::crash::point("volume.mount.mounted");
+        }
+        users.insert(user.to_owned());
+        Ok(data)
+    }
+
+    /// Ends a use; the last one unmounts. Who does not use it may leave all the same.
+    pub(crate) fn leave(&self, name: &str, user: &str) -> Result<()> {
+        let Some(uses) = self.uses.known(name) else { return Ok(()) };
+        let mut users = device::lock(&uses);
+        if !users.remove(user) || !users.is_empty() {
+            return Ok(());
+        }
+        device::unmount(&self.data(name))
+    }
+
+    /// Uses it until what comes back is dropped.
+    pub(crate) fn borrow(&self, engine: &Engine, name: &str) -> Result<Use> {
+        let user = format!("use-{}", crate::id::random_hex()?);
+        self.enter(name, &user)?;
+        Ok(Use { engine: engine.clone(), name: name.to_owned(), user })
+    }
+
+    /// Who uses which volumes after a restart; what nobody uses is unmounted.
+    pub(crate) fn converge(&self, users: &[(String, String)]) -> Result<()> {
+        for record in self.all()?.iter().filter(|record| record.device().is_some()) {
+            let uses = self.uses.of(&record.name);
+            let mut known = device::lock(&uses);
+            known.extend(users.iter().filter(|(name, _)| *name == record.name).map(|(_, user)| user.clone()));
+            if known.is_empty() {
+                device::unmount(&self.data(&record.name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// What containers see of a volume that exists, as a folder on the host.
     pub(crate) fn mountpoint(&self, name: &str) -> Result<PathBuf> {
         self.get(name).map(|record| self.data(&record.name))
@@ -204,6 +286,22 @@ impl Volumes {
 
     fn data(&self, name: &str) -> PathBuf {
         self.folder(name).join(DATA)
+    }
+}
+
+/// A use of a volume that no container stands for.
+#[derive(Debug)]
+pub(crate) struct Use {
+    engine: Engine,
+    name: String,
+    user: String,
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        if let Err(error) = self.engine.volumes().leave(&self.name, &self.user) {
+            tracing::warn!(volume = self.name, %error, "not unmounted");
+        }
     }
 }
 
@@ -428,5 +526,58 @@ mod tests {
         drop(kept);
         volumes.delete("data", Vec::new).unwrap();
         assert_eq!(volumes.delete("data", Vec::new).unwrap_err().to_string(), "get data: no such volume");
+    }
+
+    /// What `mount` shows at the volume's place; runs in a mount namespace of its own.
+    fn with_device(test: impl FnOnce(&Path, &Path) + Send) {
+        let run = || {
+            sys::namespace::unshare(sys::namespace::Kinds::MOUNT).unwrap();
+            let here = sys::mount::current_folder();
+            sys::mount::set_propagation(here, Path::new("/"), sys::mount::Propagation::Private, true)
+                .unwrap();
+            let root = tempfile::tempdir_in("/dev/shm").unwrap();
+            let options = [("type", "tmpfs"), ("device", "x")].map(|(key, word)| (key.into(), word.into()));
+            let wish = Wish { options: options.into(), ..named("data") };
+            Volumes::open(root.path()).unwrap().create(&wish).unwrap();
+            test(root.path(), &root.path().join("data/_data"));
+        };
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    }
+
+    #[test]
+    fn a_device_stays_mounted_for_those_who_live_on_after_a_restart() {
+        with_device(|root, data| {
+            let volumes = Volumes::open(root).unwrap();
+            volumes.enter("data", "lives").unwrap();
+            volumes.enter("data", "dies").unwrap();
+            let volumes = Volumes::open(root).unwrap();
+            volumes.converge(&[("data".into(), "lives".into())]).unwrap();
+            assert_eq!(volumes.enter("data", "new").unwrap(), data);
+            volumes.leave("data", "lives").unwrap();
+            assert!(device::is_mounted(data).unwrap());
+            let error = volumes.delete("data", Vec::new).unwrap_err().to_string();
+            assert_eq!(error, "volume is in use - [new]");
+            volumes.leave("data", "new").unwrap();
+            assert!(!device::is_mounted(data).unwrap());
+            volumes.enter("data", "dies").unwrap();
+            let volumes = Volumes::open(root).unwrap();
+            volumes.converge(&[]).unwrap();
+            assert!(!device::is_mounted(data).unwrap());
+        });
+    }
+
+    #[test]
+    fn nothing_on_a_device_is_removed_with_its_volume() {
+        with_device(|root, data| {
+            let volumes = Volumes::open(root).unwrap();
+            volumes.enter("data", "dies").unwrap();
+            std::fs::write(data.join("kept"), "").unwrap();
+            let kept = sys::fs::open_dir(data).unwrap();
+            // Both as after a crash: the use is not known, and a removal is under way.
+            std::fs::rename(root.join("data"), root.join(".removing-data.1")).unwrap();
+            Volumes::open(root).unwrap();
+            assert!(names(root).is_empty());
+            assert!(sys::fs::stat_at_if_exists(&kept, "kept").unwrap().is_some());
+        });
     }
 }

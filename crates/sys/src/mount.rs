@@ -16,11 +16,13 @@ mod attributes;
 mod filesystem;
 mod info;
 mod overlay;
+mod words;
 
 pub use attributes::{Attributes, Change, Propagation, change, set_propagation};
 pub use filesystem::new_filesystem;
 pub use info::{MountInfo, mountinfo};
 pub use overlay::{Overlay, overlay};
+pub use words::Words;
 
 /// Whether nothing can be written through the mount that holds `path`.
 pub fn is_read_only(path: &Path) -> Result<bool> {

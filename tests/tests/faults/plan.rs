@@ -69,6 +69,9 @@ const STEPS: &[Step] = &[
     Step { name: "start", code: 1, arguments: &["start", "missing"] },
     step("rm -f", &["rm", "-f", "missing"]),
     step("prune images", &["image", "prune", "-f"]),
+    step("volume on a device", &["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "ram"]),
+    step("run on a device", &["run", "--rm", "-v", "ram:/ram", "busybox", "true"]),
+    step("rm of a device", &["volume", "rm", "ram"]),
     step("prune volumes", &["volume", "prune", "-af"]),
     step("prune containers", &["container", "prune", "-f"]),
 ];

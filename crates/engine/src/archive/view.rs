@@ -22,6 +22,7 @@ use sys::process::PidFd;
 use super::place::{Last, Missing};
 use crate::container::{Command, Container};
 use crate::record::{Mount, MountKind, State};
+use crate::volume::Use;
 use crate::{Engine, Record};
 
 /// All trees of a container.
@@ -31,6 +32,8 @@ pub(super) struct View {
     trees: Vec<Tree>,
     /// Where the kernel's own file systems are mounted; their content is no file of anybody.
     pub(super) kernel_mounts: Vec<PathBuf>,
+    /// Volumes whose devices have to stay mounted for the look.
+    used: Vec<Use>,
 }
 
 /// A part of a container's files under one handle.
@@ -79,6 +82,9 @@ impl View {
     fn of_stopped(engine: &Engine, record: &Record, root: Arc<OwnedFd>) -> Result<Self> {
         let mut view = Self::of_root(root);
         for mount in &record.mounts {
+            if mount.kind == MountKind::Volume {
+                view.used.extend(used(engine, mount)?);
+            }
             if let Some(source) = source(engine, mount)? {
                 view.add(&mount.destination, &source, mount.read_only)?;
             }
@@ -94,7 +100,7 @@ impl View {
 
     pub(super) fn of_root(root: Arc<OwnedFd>) -> Self {
         let root = Tree { at: "/".into(), root, read_only: false, file: PathBuf::new() };
-        Self { trees: vec![root], kernel_mounts: Vec::new() }
+        Self { trees: vec![root], kernel_mounts: Vec::new(), used: Vec::new() }
     }
 
     /// Puts a folder or file of the host where the container has it.
@@ -167,6 +173,14 @@ impl Tree {
     pub(super) fn inner(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix(&self.at).unwrap_or(Path::new(""));
         if inside.as_os_str().is_empty() { self.file.clone() } else { self.file.join(inside) }
+    }
+}
+
+/// `None` if the volume is gone.
+fn used(engine: &Engine, mount: &Mount) -> Result<Option<Use>> {
+    match engine.volumes().borrow(engine, &mount.name) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        used => used.map(Some),
     }
 }
 

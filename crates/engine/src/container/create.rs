@@ -296,7 +296,7 @@ fn commit(engine: &Engine, folder: &Path, intent: &File, record: &Record) -> Res
 fn volumes(engine: &Engine, record: &Record, held: &Hold<'_>) -> Result<()> {
     let mut rootfs = None;
     for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
-        let wish = Wish { name: &mount.name, anonymous: mount.anonymous, ..Wish::default() };
+        let wish = wish(record, mount);
         if held.ensure(&wish)? {
             let driver = [("driver".to_owned(), "local".to_owned())];
             engine.events().publish(api::events::Type::Volume, "create", &mount.name, driver.into());
@@ -313,6 +313,20 @@ fn volumes(engine: &Engine, record: &Record, held: &Hold<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// With the labels and options that a long mount has for a volume that is not there yet.
+fn wish<'a>(record: &Record, mount: &'a record::Mount) -> Wish<'a> {
+    let is_its = |wish: &&api::host_config::Mount| mounts::destination(wish) == mount.destination;
+    let long = record.host_config.mounts.iter().filter(|_| mount.from_mounts).find(is_its);
+    let options = long.and_then(|wish| wish.volume_options.clone()).unwrap_or_default();
+    Wish {
+        name: &mount.name,
+        anonymous: mount.anonymous,
+        labels: options.labels,
+        options: options.driver_config.unwrap_or_default().options,
+        ..Wish::default()
+    }
 }
 
 /// Takes back what a creation made before its rename. Blocks; what fails is left to the next engine.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::borrowed;
 use super::task::Task;
 use super::view::View;
+use crate::record::MountKind;
 use crate::state::{Action, Status};
 use crate::{Engine, Record, config, restart};
 
@@ -129,8 +130,8 @@ pub(crate) fn settle(engine: &Engine, record: &Record) -> Result<()> {
     let_go(engine, record)
 }
 
-/// Frees what a run held beside its process: address, ports, volatile folder. Repeatable; a run without such things
-/// is fine. Blocks.
+/// Frees what a run held beside its process: address, ports, devices of volumes, volatile folder. Repeatable; a run
+/// without such things is fine. Blocks.
 pub(crate) fn let_go(engine: &Engine, record: &Record) -> Result<()> {
     disconnect(engine, record)?;
     let folder = engine.config().run_folder(&record.id);
@@ -143,7 +144,8 @@ pub(crate) fn let_go(engine: &Engine, record: &Record) -> Result<()> {
 fn disconnect(engine: &Engine, record: &Record) -> Result<()> {
     engine.networks().disconnect(record.id.as_str())?;
     sys::crash::point("container.settle.disconnected");
-    Ok(())
+    let mut volumes = record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+    volumes.try_for_each(|mount| engine.volumes().leave(&mount.name, record.id.as_str()))
 }
 
 /// What the exit file of a run says, if it was written.

@@ -112,6 +112,11 @@ fn apply_mode(mount: &mut Mount, word: &str) -> Option<()> {
     Some(())
 }
 
+/// Where a long mount of a container that is planned goes.
+pub(super) fn destination(wish: &host_config::Mount) -> PathBuf {
+    clean(Path::new(&wish.target))
+}
+
 /// `--mount`
 fn long(wish: &host_config::Mount) -> Result<Mount> {
     let kind = wish.kind.as_str();
@@ -177,9 +182,6 @@ fn long_volume(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(Str
     let driver = options.driver_config.unwrap_or_default();
     if !matches!(driver.name.as_str(), "" | "local") {
         return Err(Error::unsupported(format!("volume driver {}", driver.name)));
-    }
-    if !driver.options.is_empty() {
-        return Err(Error::unsupported("options of a volume driver in --mount"));
     }
     if !wish.source.is_empty() {
         volume_name(&wish.source)?;

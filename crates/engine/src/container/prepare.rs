@@ -306,7 +306,9 @@ fn facts<'a>(
 fn located(engine: &Engine, mut record: Record) -> Result<Record> {
     for mount in &mut record.mounts {
         match mount.kind {
-            MountKind::Volume => mount.source = engine.volumes().mountpoint(&mount.name)?,
+            MountKind::Volume => {
+                mount.source = engine.volumes().enter(&mount.name, record.id.as_str())?;
+            }
             MountKind::Bind if mount.create_source && !sys::fs::exists(&mount.source)? => {
                 sys::fs::create_dir_all(&mount.source, 0o755).doing(|| {
                     format!("error while creating mount source path '{}'", mount.source.display())

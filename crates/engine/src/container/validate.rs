@@ -249,7 +249,7 @@ const LOG_DRIVERS: &[&str] =
     &["local", "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs"];
 
 /// `10m`: bytes with Docker's binary suffixes.
-pub(super) fn log_size(text: &str) -> Result<u64> {
+pub(crate) fn log_size(text: &str) -> Result<u64> {
     let wrong = || invalid(format!("invalid size: '{text}'"));
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());

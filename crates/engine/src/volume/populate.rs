@@ -7,7 +7,7 @@
 //!
 //! A volume is either empty or filled, and its folder stays the same one, because containers may run that have it.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -21,32 +21,42 @@ use super::DATA;
 const UNFINISHED: &str = ".populating";
 const FINISHED: &str = ".populated";
 
-/// Fills an empty volume; one that is not empty, and nothing or a file in the image, are fine.
-pub(super) fn populate(folder: &Path, rootfs: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let data = folder.join(DATA);
-    if !sys::fs::read_dir(&data)?.is_empty() {
+/// What the image has at a path, if that is a folder: else a volume stays as it is.
+pub(super) fn source(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+    let how = OpenHow { no_follow: false, ..OpenHow::DIRECTORY };
+    match sys::fs::open_beneath(rootfs, path, &how) {
+        Ok(source) => Ok(Some(source)),
+        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NOT_A_DIRECTORY) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills an empty volume; one that is not empty is fine.
+pub(super) fn populate(folder: &Path, source: &OwnedFd) -> Result<()> {
+    if !sys::fs::read_dir(folder.join(DATA))?.is_empty() {
         return Ok(());
     }
-    let how = OpenHow { no_follow: false, ..OpenHow::DIRECTORY };
-    let source = match sys::fs::open_beneath(rootfs, path, &how) {
-        Ok(source) => source,
-        // The image has nothing there, or a file: the volume stays as it is.
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NOT_A_DIRECTORY) => {
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
     let copy = folder.join(UNFINISHED);
     sys::fs::create_dir_all(&copy, 0o755)?;
-    let target = sys::fs::open_dir(&copy)?;
-    copy_tree(source.as_fd(), target.as_fd())?;
-    let stat = sys::fs::fstat(&source)?;
-    sys::fs::chown(&copy, stat.uid, stat.gid)?;
-    sys::fs::chmod(&copy, stat.permissions())?;
+    copy_into(&copy, source)?;
     sys::crash::point("volume.populate.copied");
     sys::fs::rename(&copy, folder.join(FINISHED))?;
     sys::crash::point("volume.populate.finished");
     move_in(folder)
+}
+
+/// The same for a volume on a device, which nothing can be moved into: a copy that is cut off stays as it is.
+pub(super) fn populate_device(folder: &Path, source: &OwnedFd) -> Result<()> {
+    let data = folder.join(DATA);
+    if sys::fs::read_dir(&data)?.is_empty() { copy_into(&data, source) } else { Ok(()) }
+}
+
+/// What is in the folder, and its owner and mode.
+fn copy_into(target: &Path, source: &OwnedFd) -> Result<()> {
+    copy_tree(source.as_fd(), sys::fs::open_dir(target)?.as_fd())?;
+    let stat = sys::fs::fstat(source)?;
+    sys::fs::chown(target, stat.uid, stat.gid)?;
+    sys::fs::chmod(target, stat.permissions())
 }
 
 /// Finishes or undoes what an earlier process left half-made.

@@ -7,7 +7,7 @@ use api::volume::Volume;
 use fault::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Wish;
+use super::{Wish, device};
 
 const VERSION: u32 = 1;
 const FILE: &str = "volume.json";
@@ -22,8 +22,9 @@ pub(super) struct Record {
     /// RFC 3339.
     created: String,
     pub(super) labels: BTreeMap<String, String>,
+    /// The local driver's `type`, `device` and `o`.
     #[serde(default)]
-    options: BTreeMap<String, String>,
+    pub(super) options: BTreeMap<String, String>,
 }
 
 impl Record {
@@ -35,19 +36,23 @@ impl Record {
                 "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
             )));
         }
-        if let Some(option) = wish.options.keys().next() {
-            return Err(Error::unsupported(format!("option {option} of the local volume driver")));
-        }
         let mut labels = wish.labels.clone();
         let random = wish.name.is_empty();
         if wish.anonymous || random {
             labels.insert(ANONYMOUS.into(), String::new());
         }
         let name = if random { crate::id::random_hex()? } else { wish.name.to_owned() };
-        check_name(&name).map_err(|error| error.doing(format!("create {name}")))?;
+        check_name(&name)
+            .and_then(|()| device::check(&wish.options))
+            .map_err(|error| error.doing(format!("create {name}")))?;
         let now = sys::time::Timestamp { nanoseconds: 0, ..sys::time::Timestamp::now() };
         let created = now.to_string().replace(".000000000", "");
-        Ok(Self { version: VERSION, name, created, labels, options: BTreeMap::new() })
+        Ok(Self { version: VERSION, name, created, labels, options: wish.options.clone() })
+    }
+
+    /// What is mounted while somebody uses it.
+    pub(super) fn device(&self) -> Option<device::Device> {
+        device::Device::of(&self.options)
     }
 
     pub(super) fn is_anonymous(&self) -> bool {
@@ -148,6 +153,6 @@ mod tests {
         assert_eq!(error, "error looking up volume plugin nfs: plugin \"nfs\" not found");
         let options = BTreeMap::from([("type".to_owned(), "tmpfs".to_owned())]);
         let error = Record::of(&Wish { name: "kept", options, ..Wish::default() }).unwrap_err();
-        assert_eq!(error.to_string(), "not supported: option type of the local volume driver");
+        assert_eq!(error.to_string(), "create kept: missing required option: \"device\"");
     }
 }

@@ -88,7 +88,9 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
         .blocking(move |engine| {
             let mut pruned = Pruned::default();
             for record in engine.volumes().all()? {
-                let wanted = (all || record.is_anonymous()) && filters.labels(&record.labels);
+                // What lies on a device is not ours to take away, as with dockerd.
+                let is_ours = record.options.is_empty();
+                let wanted = is_ours && (all || record.is_anonymous()) && filters.labels(&record.labels);
                 if !wanted || !users(engine, &record.name).is_empty() {
                     continue;
                 }
@@ -117,7 +119,9 @@ pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
                 let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
                 Ok(Volume { usage_data: Some(usage), ..show(engine, &record) })
             };
-            engine.volumes().all()?.into_iter().map(measure).collect()
+            // A device may be large, far away or the host's own.
+            let ours = engine.volumes().all()?.into_iter().filter(|record| record.options.is_empty());
+            ours.map(measure).collect()
         })
         .await
 }

@@ -140,3 +140,99 @@ fn there_are_three_networks() {
         assert_eq!(network::list(engine, filtered).await.unwrap().len(), 1);
     });
 }
+
+/// In a mount namespace of its own, so that nothing of a failed test stays mounted.
+fn in_house_with_mounts(test: impl AsyncFnOnce(&House) + Send + 'static) {
+    let ran = std::thread::spawn(|| {
+        sys::namespace::unshare(sys::namespace::Kinds::MOUNT).unwrap();
+        let here = sys::mount::current_folder();
+        sys::mount::set_propagation(here, "/".as_ref(), sys::mount::Propagation::Private, true).unwrap();
+        in_house(test);
+    });
+    ran.join().expect("the test passes");
+}
+
+fn mounted_at(place: &str) -> usize {
+    let mounts = sys::mount::mountinfo("thread-self").unwrap();
+    mounts.iter().filter(|mount| mount.target == std::path::Path::new(place)).count()
+}
+
+fn on_device(name: &str, options: &[(&str, &str)]) -> Create {
+    let driver_opts = options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    Create { name: name.into(), driver_opts, ..Create::default() }
+}
+
+#[test]
+fn a_device_is_mounted_from_the_first_use_to_the_last() {
+    in_house_with_mounts(async |house| {
+        let engine = &house.engine;
+        let tmpfs = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,uid=7")];
+        let made = volume::create(engine, on_device("data", &tmpfs)).await.unwrap();
+        assert_eq!(made.options.unwrap()["o"], "size=1m,uid=7");
+        let place = made.mountpoint.as_str();
+        let shell =
+            |line: &str| format!(r#"{{"Cmd":["sh","-c","{line}"],"HostConfig":{{"Binds":["data:/v"]}}}}"#);
+        let keeper = house.create(&shell("exec sleep 1000")).await;
+        assert_eq!(mounted_at(place), 0);
+        house.start(&keeper).await;
+        let writer = house.create(&shell("stat -c %u /v; echo kept >/v/f; grep ' /v ' /proc/mounts")).await;
+        let (code, output) = house.run(&writer).await;
+        assert!(
+            code == 0 && output.starts_with("7\ntmpfs /v tmpfs") && output.contains("size=1024k"),
+            "{output}"
+        );
+        assert_eq!(
+            (mounted_at(place), std::fs::read(format!("{place}/f")).unwrap()),
+            (1, b"kept\n".to_vec())
+        );
+        let stop = container::stop(engine, &keeper, Some(0), None);
+        stop.await.unwrap();
+        crate::house::until(async || mounted_at(place) == 0).await;
+        assert!(std::fs::read_dir(place).unwrap().next().is_none());
+        assert_eq!(house.run(&house.create(&shell("ls /v")).await).await, (0, String::new()));
+    });
+}
+
+#[test]
+fn what_lies_on_a_device_outlives_its_volume() {
+    in_house_with_mounts(async |house| {
+        let engine = &house.engine;
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let bind = [("type", "none"), ("device", folder.path().to_str().unwrap()), ("o", "bind")];
+        volume::create(engine, on_device("data", &bind)).await.unwrap();
+        let json =
+            r#"{"Cmd":["sh","-c","ls /etc; echo new >/etc/new"],"HostConfig":{"Binds":["data:/etc"]}}"#;
+        let id = house.create(json).await;
+        let (code, output) = house.run(&id).await;
+        assert!(code == 0 && output.contains("passwd"), "an empty one is filled from the image: {output}");
+        let remove = container::remove(engine, &id, api::container::Remove::default());
+        remove.await.unwrap();
+        let pruned = prune::volumes(engine, Filters::parse(r#"{"all":["true"]}"#).unwrap()).await.unwrap();
+        assert_eq!(pruned.volumes_deleted, None);
+        volume::remove(engine, "data", false).await.unwrap();
+        assert_eq!(std::fs::read(folder.path().join("new")).unwrap(), b"new\n");
+        assert!(folder.path().join("passwd").exists());
+    });
+}
+
+#[test]
+fn a_device_that_cannot_be_mounted_fails_the_start() {
+    in_house_with_mounts(async |house| {
+        let options = r#"{"Options":{"type":"none","device":"/nope","o":"bind"}}"#;
+        let mount = format!(
+            r#"{{"Type":"volume","Source":"data","Target":"/v","VolumeOptions":{{"NoCopy":true,"Labels":{{"a":"b"}},"DriverConfig":{options}}}}}"#
+        );
+        let id = house.create(&format!(r#"{{"HostConfig":{{"Mounts":[{mount}]}}}}"#)).await;
+        let made = volume::inspect(&house.engine, "data").await.unwrap();
+        assert_eq!(made.labels.unwrap()["a"], "b");
+        let place = made.mountpoint;
+        let why = format!(
+            "error while mounting volume '{place}': failed to mount local volume: \
+             mount /nope:{place}, flags: 0x1000: no such file or directory"
+        );
+        let error = container::start(&house.engine, &id).await.unwrap_err();
+        assert_eq!(error.to_string(), why);
+        let filled = house.try_create(None, r#"{"HostConfig":{"Binds":["data:/etc"]}}"#).await.unwrap_err();
+        assert_eq!(filled.to_string(), format!("failed to populate volume: {why}"));
+    });
+}
