@@ -42,9 +42,6 @@ pub(crate) fn log_opt(settings: &mut Settings, value: &str) -> Result<()> {
         (_, "") | ("compress", "false") | ("mode", "blocking") => None,
         ("compress", _) => Some("rotated logs are kept uncompressed"),
         ("mode" | "max-buffer-size", _) => Some("containers wait for their log"),
-        ("tag" | "labels" | "labels-regex" | "env" | "env-regex", _) => {
-            Some("lines of the log carry no attributes")
-        }
         _ => {
             settings.defaults.log.config.insert(key.to_owned(), value.to_owned());
             None

@@ -47,7 +47,7 @@ impl Names {
 }
 
 /// Patterns come from clients: what would take much memory or depth counts as malformed.
-fn regex(pattern: &str) -> Option<Regex> {
+pub(crate) fn regex(pattern: &str) -> Option<Regex> {
     RegexBuilder::new(pattern)
         .unicode(false)
         .size_limit(REGEX_BYTES)

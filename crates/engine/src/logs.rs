@@ -7,6 +7,7 @@
 //! Lines are decoded a chunk at a time on the blocking pool, so that a slow client holds neither a thread nor more
 //! than a chunk. It only reads; the monitor alone writes.
 
+mod attributes;
 mod entry;
 mod files;
 mod follow;
@@ -24,6 +25,7 @@ use entry::Format;
 use files::LogFiles;
 use follow::{Follower, Reader};
 
+pub(crate) use attributes::{attributes, check as check_attributes};
 pub(crate) use files::end;
 
 /// The log of a container as bytes for the client.

@@ -22,7 +22,7 @@ use crate::record::MountKind;
 use crate::resolve::{self, Facts, Filter};
 use crate::state::Status;
 use crate::user::{Accounts, User};
-use crate::{ContainerId, Engine, Record, config};
+use crate::{ContainerId, Engine, Record, config, logs};
 
 /// A start that is wished for.
 #[derive(Debug)]
@@ -375,7 +375,7 @@ fn log(engine: &Engine, record: &Record) -> Result<Option<Log>> {
         path: engine.config().log_file(&record.id),
         max_size: max_size.map(|size| validate::log_size(size)).transpose()?,
         max_file,
-        ..Log::default()
+        attrs: logs::attributes(record)?,
     }))
 }
 

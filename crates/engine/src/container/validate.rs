@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use api::container::{Config, Create};
 use api::host_config::{HostConfig, LogConfig, Resources};
-use fault::{Error, Result};
+use fault::{Error, Kind, Result};
 
 use super::signal;
 use crate::system::Limits;
@@ -212,11 +212,7 @@ pub(crate) fn log(log: &LogConfig) -> Result<()> {
             }
             "max-file" if value.parse::<u32>().is_ok_and(|count| count > 0) => {}
             "max-file" => return Err(at_start("max-file cannot be less than 1".into())),
-            "tag" | "labels" | "labels-regex" | "env" | "env-regex" => {
-                if !value.is_empty() {
-                    return Err(Error::unsupported(format!("log opt {key}")));
-                }
-            }
+            "tag" | "labels" | "labels-regex" | "env" | "env-regex" => {}
             "compress" if value == "false" => {}
             "compress" if !rotates(log) => {
                 return Err(at_start(
@@ -237,7 +233,10 @@ pub(crate) fn log(log: &LogConfig) -> Result<()> {
             }
         }
     }
-    Ok(())
+    crate::logs::check_attributes(&log.config).map_err(|error| match error.kind() {
+        Kind::Unsupported => error,
+        _ => at_start(error.to_string()),
+    })
 }
 
 fn rotates(log: &LogConfig) -> bool {

@@ -68,8 +68,11 @@ impl Format {
             out.push(b' ');
         }
         if self.options.details {
-            let details: Vec<String> =
-                entry.attrs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let details: Vec<String> = entry
+                .attrs
+                .iter()
+                .map(|(key, value)| format!("{}={}", query_escaped(key), query_escaped(value)))
+                .collect();
             out.extend(details.join(",").as_bytes());
             out.push(b' ');
         }
@@ -90,6 +93,19 @@ impl Format {
             _ => When::Within,
         }
     }
+}
+
+/// Go's `url.QueryEscape`.
+fn query_escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(byte.into()),
+            b' ' => escaped.push('+'),
+            _ => escaped += &format!("%{byte:02X}"),
+        }
+    }
+    escaped
 }
 
 /// Logs leave out zeros at the end of a fraction, which are shown.
@@ -131,8 +147,8 @@ mod tests {
         let round = br#"{"log":"x\n","stream":"stdout","time":"2025-01-31T23:59:59.25Z"}"#;
         assert_eq!(text(&stamped, round).0, "2025-01-31T23:59:59.250000000Z x\n");
         let detailed = format(LogOptions { details: true, ..LogOptions::default() });
-        let line = br#"{"log":"x\n","stream":"stdout","attrs":{"a":"1","b":"2"},"time":""}"#;
-        assert_eq!(text(&detailed, line).0, "a=1,b=2 x\n");
+        let line = br#"{"log":"x\n","stream":"stdout","attrs":{"a":"1","b":"2/ \u00fc"},"time":""}"#;
+        assert_eq!(text(&detailed, line).0, "a=1,b=2%2F+%C3%BC x\n");
     }
 
     #[test]
