@@ -212,28 +212,33 @@ async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>
             free_cgroups(engine, &alive)?;
             let ids: Vec<&str> = alive.iter().map(ContainerId::as_str).collect();
             engine.networks().converge(&ids)?;
+            for id in &alive {
+                if let Some(endpoint) = engine.networks().endpoint(id.as_str()) {
+                    engine.relays().start(engine, id, &endpoint, engine.networks().relays(&endpoint));
+                }
+            }
             for (id, pid) in &netns {
                 if let Ok(netns) = sys::namespace::open(&pid.to_string(), Kinds::NET) {
                     engine.networks().hold(id.as_str(), netns);
                 }
             }
+            engine.volumes().converge(&uses)?;
             free_snapshots(engine, &known)
         })
         .await
 }
 
-            engine.volumes().converge(&uses)?;
-fn running(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = (&ContainerId, &Record)> {
-    fates.iter().filter_map(|(id, fate, _)| match fate {
-        Fate::Adopt(record) => Some((id, &**record)),
-        _ => None,
-    })
 /// Its volumes, each with its id.
 fn uses(record: &Record) -> impl Iterator<Item = (String, String)> {
     let volumes = record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
     volumes.map(|mount| (mount.name.clone(), record.id.to_string()))
 }
 
+fn running(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = (&ContainerId, &Record)> {
+    fates.iter().filter_map(|(id, fate, _)| match fate {
+        Fate::Adopt(record) => Some((id, &**record)),
+        _ => None,
+    })
 }
 
 /// Monitors whose containers have no record: their processes end, and so do they.

@@ -14,6 +14,7 @@ use trust::Policy;
 use crate::container::Registry;
 use crate::events::Bus;
 use crate::monitors::Monitors;
+use crate::relay::Relays;
 use crate::tasks::Tasks;
 use crate::volume::Volumes;
 use crate::{Config, Live, converge};
@@ -35,6 +36,7 @@ struct Parts {
     containers: Registry,
     events: Bus,
     monitors: Monitors,
+    relays: Relays,
     tasks: Tasks,
     /// Tells this boot from others.
     boot_id: String,
@@ -132,6 +134,10 @@ impl Engine {
         &self.0.monitors
     }
 
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.0.relays
+    }
+
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
@@ -194,6 +200,7 @@ impl Parts {
             containers: Registry::default(),
             events: Bus::default(),
             monitors: Monitors::new(),
+            relays: Relays::default(),
             tasks: Tasks::new(),
             boot_id: sys::process::boot_id()?,
             sweep_planned: AtomicBool::new(false),

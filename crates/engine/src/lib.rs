@@ -35,6 +35,7 @@ mod monitors;
 mod names;
 mod readiness;
 mod record;
+mod relay;
 mod resolve;
 mod restart;
 mod state;

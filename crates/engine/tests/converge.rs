@@ -135,3 +135,51 @@ fn what_should_run_is_started_by_the_next_engine() {
         house
     });
 }
+
+/// What the container's web server answers at an address of the host; nothing if nobody does.
+async fn fetched(place: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut text = String::new();
+    if let Ok(mut stream) = tokio::net::TcpStream::connect(place).await
+        && stream.write_all(b"GET /passwd HTTP/1.0\r\n\r\n").await.is_ok()
+    {
+        drop(stream.read_to_string(&mut text).await);
+    }
+    text
+}
+
+#[test]
+fn a_published_port_answers_on_ipv6_before_and_after_a_restart() {
+    in_house(async |house| {
+        sys::namespace::set_loopback_up().unwrap();
+        let json = r#"{"Cmd":["httpd","-f","-h","/etc"],"HostConfig":{"NetworkMode":"bridge",
+            "PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}}"#;
+        let id = house.create(json).await;
+        house.start(&id).await;
+        let answers = async |place: &str| fetched(place).await.contains("root:x:0:0");
+        until(async || answers("[::1]:8080").await).await;
+        assert!(answers("127.0.0.1:8080").await);
+        let shown = |house: &House| {
+            let id = id.clone();
+            let engine = house.engine.clone();
+            async move {
+                let shown = engine::container::inspect(&engine, &id, false).await.unwrap();
+                let ports = shown.network_settings.ports;
+                let bindings = ports.values().flatten().flatten();
+                bindings
+                    .map(|binding| format!("{} {}", binding.host_ip, binding.host_port))
+                    .collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(shown(&house).await, ["0.0.0.0 8080", ":: 8080"]);
+        let house = house.reopen().await;
+        assert!(answers("[::1]:8080").await);
+        assert_eq!(shown(&house).await, ["0.0.0.0 8080", ":: 8080"]);
+        for _ in 0..3 {
+            engine::container::restart(&house.engine, &id, Some(0), None).await.unwrap();
+        }
+        engine::container::stop(&house.engine, &id, Some(0), None).await.unwrap();
+        until(async || tokio::net::TcpStream::connect("[::1]:8080").await.is_err()).await;
+        house
+    });
+}

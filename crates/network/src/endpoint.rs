@@ -1,7 +1,8 @@
 //! What a caller asks of a network and what it gets: plain data, as it is stored and as `inspect` shows it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
@@ -43,6 +44,47 @@ pub struct Endpoint {
     /// The host's end, `veth` and seven hex digits. The other end is always `eth0`.
     pub veth: String,
     pub ports: Vec<PortBinding>,
+    /// Beside those that the kernel forwards: what somebody has to relay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relayed: Vec<RelayedPort>,
+}
+
+impl Endpoint {
+    /// All published ports with their addresses on the host, IPv4 first.
+    pub fn published(&self) -> impl Iterator<Item = (u16, Proto, SocketAddr)> {
+        let forwarded = self.ports.iter().map(|port| (port.container, port.proto, port.place()));
+        let relayed = self.relayed.iter().map(|port| (port.container, port.proto, port.place()));
+        forwarded.chain(relayed)
+    }
+}
+
+/// A port that is published on IPv6, of a container that has IPv4 only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayedPort {
+    pub container: u16,
+    pub proto: Proto,
+    pub host_ip: Ipv6Addr,
+    pub host_port: u16,
+}
+
+impl RelayedPort {
+    pub(crate) fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.host_ip.into(), self.host_port)
+    }
+
+    /// Serves it on the host; `None` where there is no IPv6.
+    pub(crate) fn serve(&self) -> io::Result<Option<Relay>> {
+        let address = SocketAddrV6::new(self.host_ip, self.host_port, 0, 0);
+        let socket = sys::port::serve_v6(self.proto.transport(), address)?;
+        Ok(socket.map(|socket| Relay { port: self.clone(), socket }))
+    }
+}
+
+/// A port to relay, and the socket that serves it: of TCP it listens, of UDP it is bound; it does not block.
+#[derive(Debug)]
+pub struct Relay {
+    pub port: RelayedPort,
+    pub socket: OwnedFd,
 }
 
 /// A published port.
@@ -54,6 +96,12 @@ pub struct PortBinding {
     pub host_port: u16,
 }
 
+impl PortBinding {
+    pub(crate) fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.host_ip.into(), self.host_port)
+    }
+}
+
 /// A fresh endpoint and the descriptors that make it.
 #[derive(Debug)]
 pub struct Connection {
@@ -62,6 +110,8 @@ pub struct Connection {
     pub netns: OwnedFd,
     /// Bound sockets that keep the published host ports from others. Whoever outlives the daemon must hold them.
     pub reserved: Vec<OwnedFd>,
+    /// For whoever relays while the daemon lives.
+    pub relays: Vec<Relay>,
 }
 
 /// The protocol of a port.

@@ -450,6 +450,7 @@ mod tests {
             network_id: "b".repeat(64),
             address: Ipv4Net::new_assert(address, 16),
             gateway: Ipv4Addr::new(172, 17, 0, 1),
+            relayed: Vec::new(),
             mac: Mac::of(address),
             veth: format!("veth000000{last}"),
             ports: ports.iter().map(binding).collect(),

@@ -22,5 +22,5 @@ mod reaper;
 mod record;
 mod state;
 
-pub use endpoint::{Connection, Endpoint, Mac, PortBinding, PortWish, Proto, Request};
+pub use endpoint::{Connection, Endpoint, Mac, PortBinding, PortWish, Proto, Relay, RelayedPort, Request};
 pub use networks::{Config, Network, Networks, Subnet};

@@ -15,12 +15,12 @@ use sys::crash;
 use tracing::{info, warn};
 
 use crate::bridge::{self, Bridge};
-use crate::endpoint::{Connection, Endpoint, Proto, Request};
+use crate::endpoint::{Connection, Endpoint, Proto, Relay, RelayedPort, Request};
 use crate::plumbing::{self, Place};
 use crate::port::{EPHEMERAL, Ports};
 use crate::reaper::{self, Dead, Reaper};
 use crate::record::{self, Identities, Identity, Records};
-use crate::state::{Removed, State};
+use crate::state::{Added, Removed, State};
 use crate::{address, firewall};
 
 /// Where state lies and how the default network looks.
@@ -125,10 +125,10 @@ impl Networks {
         record::check_id(request.id)?;
         self.check_connectable(request.network)?;
         self.disconnect(request.id)?;
-        let (endpoint, reserved) = self.0.record(request)?;
+        let Added { endpoint, reserved, relays } = self.0.record(request)?;
         crash::point("network.connect.recorded");
         match self.0.build(&endpoint) {
-            Ok(netns) => Ok(Connection { endpoint, netns, reserved }),
+            Ok(netns) => Ok(Connection { endpoint, netns, reserved, relays }),
             Err(error) => {
                 self.disconnect(request.id).unwrap_or_else(|undo| warn!(%undo, "undoing a failed connect"));
                 Err(error.doing(format!("connecting {} to network {}", request.id, request.network)))
@@ -170,6 +170,17 @@ impl Networks {
     /// Keeps the namespace of an endpoint that an earlier daemon made, so that its end can be batched too. Optional.
     pub fn hold(&self, id: &str, netns: OwnedFd) {
         self.0.state().hold(id, netns);
+    }
+
+    /// Serves the ports again that an earlier daemon relayed. Which somebody else has taken meanwhile are left out.
+    pub fn relays(&self, endpoint: &Endpoint) -> Vec<Relay> {
+        let serve = |port: &RelayedPort| {
+            port.serve().unwrap_or_else(|error| {
+                warn!(endpoint = endpoint.id, port = port.host_port, %error, "a port on IPv6 is not served");
+                None
+            })
+        };
+        endpoint.relayed.iter().filter_map(serve).collect()
     }
 
     /// The stored facts of a connected endpoint.
@@ -253,12 +264,12 @@ impl Inner {
     }
 
     /// Takes what the endpoint needs and writes it down.
-    fn record(&self, request: &Request<'_>) -> Result<(Endpoint, Vec<OwnedFd>)> {
-        let (endpoint, reserved) = self.state().add(request, &self.identities.bridge.id)?;
-        match self.records.put_endpoint(&endpoint) {
-            Ok(()) => Ok((endpoint, reserved)),
+    fn record(&self, request: &Request<'_>) -> Result<Added> {
+        let added = self.state().add(request, &self.identities.bridge.id)?;
+        match self.records.put_endpoint(&added.endpoint) {
+            Ok(()) => Ok(added),
             Err(error) => {
-                self.state().remove(&endpoint.id);
+                self.state().remove(&added.endpoint.id);
                 Err(error)
             }
         }

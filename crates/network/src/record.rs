@@ -158,6 +158,7 @@ mod tests {
             gateway: Ipv4Addr::new(172, 17, 0, 1),
             mac: Mac::of(Ipv4Addr::new(172, 17, 0, 2)),
             veth: "veth0123abc".into(),
+            relayed: Vec::new(),
             ports: vec![PortBinding {
                 container: 80,
                 proto: Proto::Tcp,

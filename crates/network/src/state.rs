@@ -8,7 +8,7 @@ use fault::Result;
 use ipnet::Ipv4Net;
 
 use crate::address::Addresses;
-use crate::endpoint::{Endpoint, Mac, PortBinding, PortWish, Request};
+use crate::endpoint::{Endpoint, Mac, PortWish, Relay, Request};
 use crate::port::{Claim, Ports};
 use crate::random;
 
@@ -23,6 +23,14 @@ pub(crate) struct State {
 struct Live {
     endpoint: Endpoint,
     netns: Option<OwnedFd>,
+}
+
+/// A new endpoint, and the sockets of its ports.
+#[derive(Debug)]
+pub(crate) struct Added {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) reserved: Vec<OwnedFd>,
+    pub(crate) relays: Vec<Relay>,
 }
 
 /// An endpoint that was taken out, and its namespace if we hold it.
@@ -71,19 +79,19 @@ impl State {
     }
 
     /// Takes an address and ports for a new endpoint; all or nothing.
-    pub(crate) fn add(
-        &mut self,
-        request: &Request<'_>,
-        network_id: &str,
-    ) -> Result<(Endpoint, Vec<OwnedFd>)> {
+    pub(crate) fn add(&mut self, request: &Request<'_>, network_id: &str) -> Result<Added> {
         let (endpoint_id, veth) = (random::id()?, random::veth()?);
         let address = match request.ip {
             Some(wanted) => self.addresses.take(wanted).map(|()| wanted)?,
             None => self.addresses.take_any()?,
         };
         let claims = self.claim(&request.ports, address).inspect_err(|_| self.addresses.free(address))?;
-        let (ports, sockets): (Vec<PortBinding>, Vec<Option<OwnedFd>>) =
-            claims.into_iter().map(|claim| (claim.binding, claim.socket)).unzip();
+        let (mut ports, mut reserved, mut relays) = (Vec::new(), Vec::new(), Vec::new());
+        for claim in claims {
+            ports.extend(claim.binding);
+            reserved.extend(claim.socket);
+            relays.extend(claim.relay);
+        }
         let endpoint = Endpoint {
             id: request.id.to_string(),
             endpoint_id,
@@ -93,9 +101,10 @@ impl State {
             mac: request.mac.unwrap_or(Mac::of(address)),
             veth,
             ports,
+            relayed: relays.iter().map(|relay| relay.port.clone()).collect(),
         };
         self.live.insert(endpoint.id.clone(), Live { endpoint: endpoint.clone(), netns: None });
-        Ok((endpoint, sockets.into_iter().flatten().collect()))
+        Ok(Added { endpoint, reserved, relays })
     }
 
     pub(crate) fn hold(&mut self, id: &str, netns: OwnedFd) {
@@ -107,7 +116,7 @@ impl State {
     pub(crate) fn remove(&mut self, id: &str) -> Option<Removed> {
         let Live { endpoint, netns } = self.live.remove(id)?;
         self.addresses.free(endpoint.address.addr());
-        endpoint.ports.iter().for_each(|binding| self.ports.free(binding));
+        endpoint.published().for_each(|(_, proto, place)| self.ports.free(proto, place));
         Some(Removed { endpoint, netns })
     }
 
@@ -117,7 +126,8 @@ impl State {
             match self.ports.claim(wish, target) {
                 Ok(claim) => claims.push(claim),
                 Err(error) => {
-                    claims.iter().for_each(|claim| self.ports.free(&claim.binding));
+                    let places = claims.iter().flat_map(Claim::places);
+                    places.for_each(|(proto, place)| self.ports.free(proto, place));
                     return Err(error);
                 }
             }
@@ -130,7 +140,7 @@ impl State {
         if let Err(error) = self.addresses.take(endpoint.address.addr()) {
             tracing::warn!(endpoint = endpoint.id, %error, "restoring an endpoint");
         }
-        endpoint.ports.iter().for_each(|binding| self.ports.note(binding));
+        endpoint.published().for_each(|(_, proto, place)| self.ports.note(proto, place));
         self.live.insert(endpoint.id.clone(), Live { endpoint, netns: None });
     }
 }

@@ -226,7 +226,7 @@ fn udp_is_published_and_follows_the_port_to_its_next_owner() {
         assert_eq!(ask_udp(&world, (HOST, 5353)), "first");
 
         host.networks.disconnect("first").unwrap();
-        drop(first.reserved);
+        drop((first.reserved, first.relays));
         let keeper = host.run("keeper", vec![]);
         let second = host.run("second", vec![wish()]);
         assert_ne!(ip(&keeper), ip(&second));

@@ -142,6 +142,7 @@ pub(crate) fn let_go(engine: &Engine, record: &Record) -> Result<()> {
 }
 
 fn disconnect(engine: &Engine, record: &Record) -> Result<()> {
+    engine.relays().stop(&record.id);
     engine.networks().disconnect(record.id.as_str())?;
     sys::crash::point("container.settle.disconnected");
     let mut volumes = record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);

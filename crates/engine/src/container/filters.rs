@@ -66,9 +66,9 @@ impl<'a> Chosen<'a> {
             record.mounts.iter().any(|mount| mount.name == text || mount.destination.to_str() == Some(text))
         };
         let is_published = |wanted: &Port| {
-            let bound = view.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
-            bound.into_iter().any(|port| {
-                port.host_port == wanted.number && super::ports::protocol(port.proto) == wanted.protocol
+            let mut bound = view.endpoint.iter().flat_map(|endpoint| endpoint.published());
+            bound.any(|(_, proto, host)| {
+                host.port() == wanted.number && super::ports::protocol(proto) == wanted.protocol
             })
         };
         let is_exposed = |wanted: &Port| record.config.exposed_ports.contains_key(wanted);

@@ -222,7 +222,8 @@ fn connect_to(engine: &Engine, record: &Record, network: &str) -> Result<Net> {
         ports: ports::wishes(record)?,
     };
     let connection = engine.networks().connect(&request).map_err(|error| in_docker_s_words(error, record))?;
-    let network::Connection { endpoint, netns, reserved } = connection;
+    let network::Connection { endpoint, netns, reserved, relays } = connection;
+    engine.relays().start(engine, &record.id, &endpoint, relays);
     Ok(Net { netns: Some(netns), endpoint: Some(endpoint), held: reserved })
 }
 

@@ -92,13 +92,13 @@ fn published(record: &Record, endpoint: Option<&Endpoint>) -> Vec<PublishedPort>
     if !record.state.status.has_process() {
         return Vec::new();
     }
-    let bound = endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    let bound = endpoint.iter().flat_map(|endpoint| endpoint.published());
     let mut all: Vec<PublishedPort> = bound
-        .map(|port| PublishedPort {
-            ip: port.host_ip.to_string(),
-            private_port: port.container,
-            public_port: port.host_port,
-            protocol: port.proto.to_string(),
+        .map(|(private_port, proto, host)| PublishedPort {
+            ip: host.ip().to_string(),
+            private_port,
+            public_port: host.port(),
+            protocol: proto.to_string(),
         })
         .collect();
     for exposed in record.config.exposed_ports.keys() {
@@ -253,9 +253,9 @@ fn port_map(view: &View) -> PortMap {
     {
         map.insert(*port, None);
     }
-    for port in view.endpoint.iter().flat_map(|endpoint| &endpoint.ports) {
-        let key = Port { number: port.container, protocol: ports::protocol(port.proto) };
-        let binding = Binding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
+    for (number, proto, host) in view.endpoint.iter().flat_map(Endpoint::published) {
+        let key = Port { number, protocol: ports::protocol(proto) };
+        let binding = Binding { host_ip: host.ip().to_string(), host_port: host.port().to_string() };
         map.entry(key).or_default().get_or_insert_default().push(binding);
     }
     map
