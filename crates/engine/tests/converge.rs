@@ -4,7 +4,7 @@ mod house;
 
 use api::container::WaitCondition;
 use engine::{container, exec};
-use house::in_house;
+use house::{House, in_house, mounted_at, until, with_own_mounts};
 
 #[test]
 fn containers_outlive_the_engine_and_are_met_again() {
@@ -163,7 +163,7 @@ fn a_published_port_answers_on_ipv6_before_and_after_a_restart() {
             let id = id.clone();
             let engine = house.engine.clone();
             async move {
-                let shown = engine::container::inspect(&engine, &id, false).await.unwrap();
+                let shown = container::inspect(&engine, &id, false).await.unwrap();
                 let ports = shown.network_settings.ports;
                 let bindings = ports.values().flatten().flatten();
                 bindings
@@ -176,10 +176,41 @@ fn a_published_port_answers_on_ipv6_before_and_after_a_restart() {
         assert!(answers("[::1]:8080").await);
         assert_eq!(shown(&house).await, ["0.0.0.0 8080", ":: 8080"]);
         for _ in 0..3 {
-            engine::container::restart(&house.engine, &id, Some(0), None).await.unwrap();
+            container::restart(&house.engine, &id, Some(0), None).await.unwrap();
         }
-        engine::container::stop(&house.engine, &id, Some(0), None).await.unwrap();
+        container::stop(&house.engine, &id, Some(0), None).await.unwrap();
         until(async || tokio::net::TcpStream::connect("[::1]:8080").await.is_err()).await;
         house
+    });
+}
+
+#[test]
+fn a_device_stays_mounted_for_who_runs_and_goes_with_the_last() {
+    with_own_mounts(|| {
+        in_house(async |house| {
+            let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")];
+            let driver_opts = options.map(|(key, value)| (key.into(), value.into())).into();
+            let wanted = api::volume::Create { name: "ram".into(), driver_opts, ..Default::default() };
+            let place = engine::volume::create(&house.engine, wanted).await.unwrap().mountpoint;
+            let json = r#"{"Cmd":["sh","-c","echo kept >/ram/file; exec sleep 1000"],"HostConfig":{"Binds":["ram:/ram"]}}"#;
+            let id = house.create(json).await;
+            house.start(&id).await;
+            let file = format!("{place}/file");
+            until(async || std::fs::read(&file).is_ok_and(|text| text == b"kept\n")).await;
+            let house = house.reopen().await;
+            assert_eq!((mounted_at(&place), std::fs::read(&file).unwrap()), (1, b"kept\n".to_vec()));
+            // It ends while no engine is there: the next one finds a device without a user.
+            let pid = i32::try_from(house.inspect(&id).await.state.pid).unwrap();
+            let process = sys::process::PidFd::open(pid).unwrap();
+            house.engine.shutdown().await;
+            process.send_signal(9).unwrap();
+            sys::poll::wait_readable(std::os::fd::AsFd::as_fd(&process), None).unwrap();
+            let house = house.reopen().await;
+            until(async || mounted_at(&place) == 0).await;
+            engine::volume::remove(&house.engine, "ram", false).await.unwrap_err();
+            container::remove(&house.engine, &id, api::container::Remove::default()).await.unwrap();
+            engine::volume::remove(&house.engine, "ram", false).await.unwrap();
+            house
+        });
     });
 }

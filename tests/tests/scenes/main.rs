@@ -11,6 +11,7 @@
 
 mod dockerd;
 mod sessions;
+mod wishes;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -72,7 +72,9 @@ fn server_of(device: &str) -> Option<&str> {
 
 fn split_port(server: &str) -> (&str, Option<&str>) {
     match server.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, Some(port))
+        }
         _ => (server, None),
     }
 }

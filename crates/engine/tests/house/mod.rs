@@ -29,6 +29,23 @@ pub fn in_house<F: Future<Output = House>>(test: impl FnOnce(House) -> F + Send 
     ran.join().expect("the test passes");
 }
 
+/// In a mount namespace of its own, so that nothing of a failed test stays mounted.
+pub fn with_own_mounts(test: impl FnOnce() + Send + 'static) {
+    let ran = std::thread::spawn(|| {
+        sys::namespace::unshare(Kinds::MOUNT).unwrap();
+        let here = sys::mount::current_folder();
+        sys::mount::set_propagation(here, "/".as_ref(), sys::mount::Propagation::Private, true).unwrap();
+        test();
+    });
+    ran.join().expect("the test passes");
+}
+
+/// How many mounts lie on each other at a place.
+pub fn mounted_at(place: &str) -> usize {
+    let mounts = sys::mount::mountinfo("thread-self").unwrap();
+    mounts.iter().filter(|mount| mount.target == Path::new(place)).count()
+}
+
 pub struct House {
     pub engine: Engine,
     config: Config,

@@ -5,7 +5,7 @@ use api::volume::Create;
 use engine::{container, network, prune, volume};
 use fault::Kind;
 
-use crate::house::House;
+use crate::house::{House, mounted_at, with_own_mounts};
 use crate::in_house;
 
 impl House {
@@ -141,20 +141,8 @@ fn there_are_three_networks() {
     });
 }
 
-/// In a mount namespace of its own, so that nothing of a failed test stays mounted.
 fn in_house_with_mounts(test: impl AsyncFnOnce(&House) + Send + 'static) {
-    let ran = std::thread::spawn(|| {
-        sys::namespace::unshare(sys::namespace::Kinds::MOUNT).unwrap();
-        let here = sys::mount::current_folder();
-        sys::mount::set_propagation(here, "/".as_ref(), sys::mount::Propagation::Private, true).unwrap();
-        in_house(test);
-    });
-    ran.join().expect("the test passes");
-}
-
-fn mounted_at(place: &str) -> usize {
-    let mounts = sys::mount::mountinfo("thread-self").unwrap();
-    mounts.iter().filter(|mount| mount.target == std::path::Path::new(place)).count()
+    with_own_mounts(|| in_house(test));
 }
 
 fn on_device(name: &str, options: &[(&str, &str)]) -> Create {
