@@ -43,6 +43,9 @@ pub struct Config {
     pub image_budget: Option<store::Budget>,
     /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
     pub root_kept_for: Duration,
+    /// How long a monitor of an earlier engine may take to answer before its container is given up. One answers at once,
+    /// unless a start is in the middle of something slow.
+    pub monitor_patience: Duration,
 }
 
 /// What may change while the engine runs.
@@ -70,6 +73,7 @@ impl Default for Config {
             live: Live::default(),
             image_budget: None,
             root_kept_for: Duration::from_secs(10),
+            monitor_patience: Duration::from_secs(10),
         }
     }
 }

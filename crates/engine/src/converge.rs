@@ -72,6 +72,14 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 /// Each is a socket and a hop of blocking work at most.
 const MEETINGS_MAX: usize = 16;
 
+/// What became of an attempt to meet a monitor.
+enum Meeting {
+    Answered(Box<(Met, Container)>),
+    Nobody,
+    /// Somebody holds the socket, and says nothing.
+    Silence,
+}
+
 /// A monitor that answered, and the execs that it knows.
 struct Met {
     monitor: Monitor,
@@ -131,7 +139,10 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
         return Ok((Run::Nothing { started: false }, None));
     };
     let cgroup = record.cgroup(engine.config());
-    if let Some((met, state)) = meet(engine, id).await {
+    let meeting = meet(engine, id).await;
+    let is_silent = matches!(meeting, Meeting::Silence);
+    if let Meeting::Answered(answer) = meeting {
+        let (met, state) = *answer;
         return Ok(match state {
             Container::Running(running) => {
                 let id = id.clone();
@@ -148,6 +159,9 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
         .blocking(move |engine| match container::read_exit(engine, &record) {
             Some(exit) if exit.pid != 0 => Ok((Run::Ended(exit), None)),
             _ => {
+                if is_silent {
+                    give_up(engine, &record.id)?;
+                }
                 // A run folder is made before the run is noted, and goes after its end is recorded.
                 let is_robbed = is_noted && !sys::fs::exists(engine.config().run_folder(&record.id))?;
                 Ok((Run::Nothing { started: is_robbed || Cgroup::at(&cgroup)?.exists()? }, None))
@@ -156,24 +170,31 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
         .await
 }
 
-/// Connects to the monitor at its socket, if one listens there and says hello.
-async fn meet(engine: &Engine, id: &ContainerId) -> Option<(Met, Container)> {
+/// Connects to the monitor at its socket, if one listens there, and waits for its hello.
+async fn meet(engine: &Engine, id: &ContainerId) -> Meeting {
     let socket = monitor_socket(&engine.config().run_folder(id));
-    let mut link = Link::connect(&socket).ok()?;
-    let told = tokio::time::timeout(HELLO_PATIENCE, listen(&mut link)).await;
+    let Ok(mut link) = Link::connect(&socket) else { return Meeting::Nobody };
+    let told = tokio::time::timeout(engine.config().monitor_patience, listen(&mut link)).await;
     match told {
         Ok(Ok((hello, state))) => {
-            Some((Met { monitor: Monitor::met_again(link, hello.pid), execs: hello.execs }, state))
+            let met = Met { monitor: Monitor::met_again(link, hello.pid), execs: hello.execs };
+            Meeting::Answered(Box::new((met, state)))
         }
         Ok(Err(error)) => {
             tracing::debug!(container = %id, %error, "no monitor");
-            None
+            Meeting::Nobody
         }
         Err(_) => {
-            tracing::warn!(container = %id, "the monitor does not answer");
-            None
+            tracing::warn!(container = %id, "the monitor does not answer, its container is given up");
+            Meeting::Silence
         }
     }
+}
+
+/// Takes the wish back that a silent monitor may still have to fulfil: it looks whether its socket has this name before it
+/// starts anything. The cgroup must go afterwards ([`free_cgroups`]), and with it what was started before. Blocks.
+fn give_up(engine: &Engine, id: &ContainerId) -> Result<()> {
+    sys::fs::remove_file_if_exists(monitor_socket(&engine.config().run_folder(id))).map(drop)
 }
 
 /// A start that was under way when the earlier engine died comes to its end first.
@@ -194,9 +215,6 @@ async fn listen(link: &mut Link) -> Result<(Hello, Container)> {
         }
     }
 }
-
-/// A monitor answers at once unless its start is in the middle of something slow.
-const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything in kernel and store that belongs to nobody alive, before anything is started.
 async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>)]) -> Result<()> {
@@ -246,18 +264,23 @@ async fn stop_strangers(engine: &Engine, known: &BTreeSet<ContainerId>) -> Resul
     let names = engine.blocking(|engine| sys::fs::read_dir(engine.config().run_containers())).await?;
     let ids = names.iter().filter_map(|name| name.to_str()?.parse::<ContainerId>().ok());
     for id in ids.filter(|id| !known.contains(id)) {
-        if let Some((mut met, Container::Running(_))) = meet(engine, &id).await {
+        if let Meeting::Answered(answer) = meet(engine, &id).await
+            && let (mut met, Container::Running(_)) = *answer
+        {
             let kill = Request::Signal { target: Target::Container, signal: 9 };
             met.monitor.link.send(kill, Fds::default())?;
             let ended =
                 async { while !matches!(met.monitor.link.next().await, Ok(Event::Exited(_)) | Err(_)) {} };
-            drop(tokio::time::timeout(HELLO_PATIENCE, ended).await);
+            drop(tokio::time::timeout(END_PATIENCE, ended).await);
         }
         let folder = engine.config().run_folder(&id);
         engine.blocking(move |_| sys::fs::remove_tree(&folder)).await?;
     }
     Ok(())
 }
+
+/// A killed container's end is told at once.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cgroups of containers that are not alive. Blocks.
 fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {

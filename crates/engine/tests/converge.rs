@@ -214,3 +214,44 @@ fn a_device_stays_mounted_for_who_runs_and_goes_with_the_last() {
         });
     });
 }
+
+/// It stands still before it reads its order, as on a machine that is out of breath.
+#[test]
+fn a_start_that_is_given_up_never_comes_to_be() {
+    in_house(async |house| {
+        let shared = house.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let json = serde_json::json!({
+            "Cmd": ["sh", "-c", "echo >>/shared/runs; exec sleep 1000"],
+            "HostConfig": { "Binds": [format!("{}:/shared", shared.display())] },
+        });
+        let id = house.create(&json.to_string()).await;
+        until(async || !house::monitors().is_empty()).await;
+        let spare = house::monitors();
+        let still = |signal| spare.iter().for_each(|pid| sys::process::kill(*pid, signal).unwrap());
+        still(sys::signal::SIGSTOP);
+        let (engine, starting) = (house.engine.clone(), id.clone());
+        let mut start = tokio::task::JoinSet::new();
+        start.spawn(async move { container::start(&engine, &starting).await });
+        let socket = house.path().join("run/containers").join(&id).join("monitor.sock");
+        until(async || socket.exists()).await;
+        // Nothing tells from outside that the order is on its way.
+        let moment = std::time::Duration::from_millis(100);
+        tokio::time::sleep(moment).await;
+        start.shutdown().await;
+        let house = house.reopen_with(|config| config.monitor_patience = moment).await;
+        assert_eq!(house.inspect(&id).await.state.status, "created");
+        house.start(&id).await;
+        let running = house.inspect(&id).await.state.pid;
+        still(sys::signal::SIGCONT);
+        let mut waiting = spare.clone();
+        until(async || {
+            waiting.retain(|pid| house::monitors().contains(pid));
+            waiting.is_empty()
+        })
+        .await;
+        assert_eq!(house.inspect(&id).await.state.pid, running);
+        assert_eq!(std::fs::read_to_string(shared.join("runs")).unwrap(), "\n", "started once");
+        house
+    });
+}

@@ -65,6 +65,8 @@ pub struct Launch<'a> {
     pub seccomp: Option<&'a Program>,
     /// A fifo where the finished container waits for a reader before it executes its program: OCI's create.
     pub gate: Option<&'a Path>,
+    /// A file whose removal takes the wish back: without a name it starts nothing any more.
+    pub intent: Option<BorrowedFd<'a>>,
     /// Whether the kernel kills the container when the caller ends. A program that changes its own rights gets rid of
     /// that (prctl(2), PR_SET_PDEATHSIG), so it is a help and no promise.
     pub dies_with_caller: bool,

@@ -5,6 +5,9 @@
 //!    \--daemon gone, or start failed--> (process ends)
 //! ```
 //!
+//! A daemon that gets no answer gives the run up: it removes the name of our socket, then the cgroup. A start that comes to
+//! itself later sees that and starts nothing.
+//!
 //! Guarantees: the exit file is in place before anyone is told of an exit; the log has all output by then; a failing log
 //! or a slow late client never stops the container; a daemon may come and go at any time. If the monitor dies its
 //! container is killed (the first process asks the kernel for that).
@@ -77,6 +80,8 @@ struct Monitor {
     buffer: Vec<u8>,
     connections: BTreeMap<u32, Connection>,
     last_connection: u32,
+    /// The file of the socket that we listen on: its name stands for the wish that the container runs.
+    intent: Option<OwnedFd>,
     ward: Option<Ward>,
     tasks: BTreeMap<u32, Task>,
     last_task: u32,
@@ -96,6 +101,7 @@ impl Monitor {
             buffer: vec![0; BUFFER_LEN],
             connections: BTreeMap::new(),
             last_connection: 0,
+            intent: None,
             ward: None,
             tasks: BTreeMap::new(),
             last_task: CONTAINER,

@@ -116,6 +116,7 @@ impl World {
             kept_fds: 0,
             seccomp: None,
             gate: None,
+            intent: None,
             dies_with_caller: true,
         }
     }

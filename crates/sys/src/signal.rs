@@ -1,8 +1,8 @@
 //! Signals by number and by name. Knows signal(7)'s names only; what a program does with a wrong one is its own affair.
 
 pub use libc::{
-    SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGSYS,
-    SIGTERM, SIGTRAP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGSTOP,
+    SIGSYS, SIGTERM, SIGTRAP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 
 /// The highest number there is; real-time signals included.
@@ -36,7 +36,7 @@ const NAMES: &[(&str, i32)] = &[
     ("CHLD", SIGCHLD),
     ("CLD", SIGCHLD),
     ("CONT", SIGCONT),
-    ("STOP", libc::SIGSTOP),
+    ("STOP", SIGSTOP),
     ("TSTP", libc::SIGTSTP),
     ("TTIN", SIGTTIN),
     ("TTOU", SIGTTOU),

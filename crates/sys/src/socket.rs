@@ -98,6 +98,22 @@ pub fn peer(socket: impl AsFd) -> Result<Peer> {
     })
 }
 
+/// The file that a socket is bound to, as a place only (SIOCUNIXFILE, unix(7)): it stays the same one when another socket
+/// gets the path. Needs CAP_NET_ADMIN.
+pub fn bound_file(socket: impl AsFd) -> io::Result<OwnedFd> {
+    // SAFETY: the ioctl takes no argument; the descriptor is open while it is borrowed.
+    let file = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCUNIXFILE) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for us, and nobody else knows its number.
+    let file = unsafe { OwnedFd::from_raw_fd(file) };
+    Ok(file)
+}
+
+/// linux/un.h
+const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
+
 /// Ends one half: after `Write` the peer reads the end of the stream.
 pub fn shutdown(socket: impl AsFd, half: Half) -> io::Result<()> {
     let half = match half {
@@ -245,6 +261,20 @@ mod tests {
             0,
             "the pipe's writer is gone"
         );
+    }
+
+    #[test]
+    fn the_file_of_a_socket_is_known_after_its_path_was_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = listen(Kind::Stream, &path).unwrap();
+        let file = bound_file(&listener).unwrap();
+        assert_eq!(crate::fs::fstat(&file).unwrap().nlink, 1);
+        std::fs::remove_file(&path).unwrap();
+        let _another = listen(Kind::Stream, &path).unwrap();
+        assert_eq!(crate::fs::fstat(&file).unwrap().nlink, 0);
+        let (unbound, _) = pair(Kind::Stream).unwrap();
+        assert_eq!(bound_file(unbound).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn launch(flags: &Flags, mut spec: Spec, folder: &Path, is_gated: bool) -> Resul
         kept_fds: kept_fds(listen_fds, flags.preserve_fds)?,
         seccomp: None,
         gate: is_gated.then_some(&*gate),
+        intent: None,
         dies_with_caller: false,
     };
     let process = init::start(&launch)

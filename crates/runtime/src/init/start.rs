@@ -29,8 +29,11 @@ pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
         mount.source = Source::Given(devpts.as_fd());
     }
     sys::crash::point("runtime.start.planned");
+    // A later start may own the cgroup by now.
+    check_intent(launch)?;
     cgroup.create(&resources(&plan))?;
-    match clone_and_watch(&plan, launch, &cgroup, console.as_ref()) {
+    // Whoever takes the wish back removes the cgroup afterwards: either that is seen here, or nothing can be born in it.
+    match check_intent(launch).and_then(|()| clone_and_watch(&plan, launch, &cgroup, console.as_ref())) {
         Ok((pid, pidfd)) => {
             Ok(Process { pid, pidfd, console: console.map(|console| console.pty.controller), cgroup })
         }
@@ -39,6 +42,13 @@ pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
             cgroup.remove().ok();
             Err(error)
         }
+    }
+}
+
+fn check_intent(launch: &Launch<'_>) -> Result<()> {
+    match launch.intent {
+        Some(intent) if sys::fs::fstat(intent)?.nlink == 0 => Err(Error::conflict("the start was taken back")),
+        _ => Ok(()),
     }
 }
 

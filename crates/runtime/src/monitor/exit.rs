@@ -1,5 +1,6 @@
 //! How processes end: drained, put on file, told; and what is then let go.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use fault::{Doing, Error, Result};
@@ -43,7 +44,7 @@ impl Monitor {
         let Some((exit, task)) = self.drain(CONTAINER, oom_killed) else { return };
         let (exit_file, durable) = (task.exit_file.clone(), task.durable);
         sys::crash::point("monitor.exit.drained");
-        self.record(&exit_file, durable, &exit);
+        self.record_end(&exit_file, durable, &exit);
         sys::crash::point("monitor.exit.recorded");
         self.exit = Some(exit.clone());
         self.is_settled |= !self.connections.is_empty();
@@ -70,11 +71,24 @@ impl Monitor {
         Some((exit, task))
     }
 
-    /// Puts an exit file in place. If that fails, the monitor stays until a daemon has heard it.
-    pub(super) fn record(&mut self, exit_file: &Path, durable: bool, exit: &Exit) {
+    /// Puts the container's exit file in place. If that fails, the monitor stays until a daemon has heard it. Of a run that
+    /// was given up nobody wants to hear, and the file may be the next run's.
+    pub(super) fn record_end(&mut self, exit_file: &Path, durable: bool, exit: &Exit) {
+        self.is_settled |= self.is_given_up() || self.record(exit_file, durable, exit);
+    }
+
+    /// Puts an exit file in place; whether that could be done.
+    pub(super) fn record(&mut self, exit_file: &Path, durable: bool, exit: &Exit) -> bool {
         let written = write_exit(exit_file, durable, exit);
-        self.is_settled |= written.is_ok();
+        let is_written = written.is_ok();
         self.tell_trouble(written);
+        is_written
+    }
+
+    /// A daemon that got no answer has taken our socket's name away.
+    fn is_given_up(&self) -> bool {
+        let has_name = |intent: &OwnedFd| sys::fs::fstat(intent).is_ok_and(|stat| stat.nlink > 0);
+        self.intent.as_ref().is_some_and(|intent| !has_name(intent))
     }
 
     /// Lets go of what the container had, after its end was told.

@@ -1,6 +1,6 @@
 //! From a request and its descriptors to a started process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use fault::{Doing, Error, Result};
@@ -50,7 +50,11 @@ impl StartFds {
 }
 
 /// Starts the container's first process.
-pub(super) fn launch(request: Start, fds: &StartFds) -> Result<(Parts, Cgroup), Failure> {
+pub(super) fn launch(
+    request: Start,
+    fds: &StartFds,
+    intent: Option<BorrowedFd<'_>>,
+) -> Result<(Parts, Cgroup), Failure> {
     let process =
         request.spec.process.as_ref().ok_or_else(|| ours(Error::invalid("the spec has no process")))?;
     let (theirs, pipes) = streams(process.terminal, request.open_stdin).map_err(ours)?;
@@ -73,6 +77,7 @@ pub(super) fn launch(request: Start, fds: &StartFds) -> Result<(Parts, Cgroup), 
         kept_fds: 0,
         seccomp: request.seccomp.as_ref(),
         gate: None,
+        intent,
         dies_with_caller: true,
     })?;
     let cgroup = started.cgroup.clone();
@@ -92,7 +97,7 @@ pub(super) fn launch(request: Start, fds: &StartFds) -> Result<(Parts, Cgroup), 
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     pub(super) pid: i32,
-    pub(super) pidfd: std::os::fd::BorrowedFd<'a>,
+    pub(super) pidfd: BorrowedFd<'a>,
     pub(super) cgroup: &'a Cgroup,
     pub(super) seccomp: Option<&'a Program>,
 }

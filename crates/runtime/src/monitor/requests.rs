@@ -1,5 +1,6 @@
 //! What daemons ask of the monitor, and how it is answered.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use fault::{Error, Result};
@@ -58,10 +59,13 @@ impl Monitor {
             return Err(Error::conflict("this monitor has its container already"));
         }
         let start_fds = StartFds::take(&start, fds)?;
+        // Who may not ask never sees that a run was given up.
+        self.intent = start_fds.listener.as_ref().and_then(|listener| sys::socket::bound_file(listener).ok());
         sys::crash::point("monitor.start.received");
         let (id, exit_file, durable) = (start.id.clone(), start.exit_file.clone(), start.durable);
         let seccomp = start.seccomp.clone();
-        let started = launch(start, &start_fds).and_then(|(parts, cgroup)| {
+        let intent = self.intent.as_ref().map(AsFd::as_fd);
+        let started = launch(start, &start_fds, intent).and_then(|(parts, cgroup)| {
             let adopted = self.adopt(id, parts, cgroup.clone(), seccomp, start_fds);
             adopted.map_err(|error| abandon(&cgroup, error))
         });
@@ -96,7 +100,7 @@ impl Monitor {
 
     fn not_started(&mut self, exit_file: &Path, durable: bool, failure: &Failure) {
         let exit = failed(failure);
-        self.record(exit_file, durable, &exit);
+        self.record_end(exit_file, durable, &exit);
         self.exit = Some(exit);
         self.tell(&Event::StartFailed { message: failure.to_string(), exit_code: failure.exit_code });
     }
