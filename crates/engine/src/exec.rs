@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fault::{Error, Kind, Result};
 use runtime::protocol::{Exit, Fds, Request, Target};
+use sys::errno::{EDQUOT, ENOSPC};
 use sys::process::PidFd;
 
 use crate::Engine;
@@ -270,7 +271,7 @@ impl Task {
             .engine
             .blocking(move |engine| {
                 let folder = engine.config().folder(&record.id).join(FOLDER);
-                store(&folder, &exec_id, &config)?;
+                noted(&record.id, store(&folder, &exec_id, &config))?;
                 let user = user(&record, &config)?;
                 engine.live().defaults.overlay(&mut record.host_config);
                 Ok((resolve::exec(&record, &config, &user)?, folder.join(format!("{exec_id}.exit"))))
@@ -425,6 +426,17 @@ fn store(folder: &Path, id: &str, config: &Create) -> Result<()> {
     sys::fs::write_swapped(folder.join(format!("{id}.json")), json, 0o600)?;
     sys::crash::point("exec.start.intended");
     Ok(())
+}
+
+/// On a full disk it runs all the same, for it may be there to make room: then only this engine and the monitor know it.
+fn noted(container: &crate::ContainerId, stored: Result<()>) -> Result<()> {
+    match stored {
+        Err(error) if error.errno().is_some_and(|errno| matches!(errno, ENOSPC | EDQUOT)) => {
+            tracing::warn!(%container, %error, "an exec is not written down");
+            Ok(())
+        }
+        stored => stored,
+    }
 }
 
 /// Looked up in the running container, through its first process. Blocks.
