@@ -143,6 +143,9 @@ const UNTIMELY: &[&str] = &[
 const BAD: &[&str] = &[
     "run --rm --name -bad busybox true",
     "run --rm --name a~b busybox true",
+    "run --rm -v v:/v busybox ls -d /v:/v",
+    "run --rm --mount type=volume,src=v,dst=/v busybox true",
+    "volume create v",
     "run --rm -m 1m busybox true",
     "run --rm -m 10m --memory-swap 5m busybox true",
     "run --rm --memory-swap 5m busybox true",

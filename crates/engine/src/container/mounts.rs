@@ -39,7 +39,8 @@ pub(super) fn plan(config: &Config, host: &HostConfig, inherited: &[Inherited]) 
     }
     planned.extend(asked);
     for destination in config.volumes.iter().flatten().map(|(path, _)| path) {
-        let destination = absolute(destination)?;
+        // Also of `-v v:/v`, which clients take for a drive of Windows. A relative one begins at the root, as with runc.
+        let destination = clean(Path::new(destination));
         planned.entry(destination.clone()).or_insert_with(|| anonymous(destination));
     }
     Ok(planned.into_values().collect())
@@ -338,6 +339,15 @@ mod tests {
                       {"Type":"volume","Source":"v1","Target":"/v","ReadOnly":true,"VolumeOptions":{"Subpath":"s"}}]}}"#,
         );
         insta::assert_json_snapshot!(mounts.unwrap());
+    }
+
+    /// What clients make of a volume's name of one letter.
+    #[test]
+    fn an_anonymous_volume_may_have_a_relative_path() {
+        let mounts = planned(r#"{"Volumes":{"v:/v":{},"data":{}}}"#).unwrap();
+        let places: Vec<_> = mounts.iter().map(|mount| mount.destination.to_str().unwrap()).collect();
+        assert_eq!(places, ["/data", "/v:/v"]);
+        assert!(mounts.iter().all(|mount| mount.anonymous));
     }
 
     #[test]
