@@ -56,6 +56,12 @@ impl Cli {
         Ok(self.client.get_or_init(|| client))
     }
 
+    /// Starts nothing.
+    pub(crate) fn client_that_runs(&self) -> Result<Client> {
+        let endpoint = self.named()?.unwrap_or_else(|| Endpoint::unix(autostart::SOCKET));
+        Client::new(endpoint).with_headers(&self.headers()?)
+    }
+
     /// What the user wants to have sent along.
     fn headers(&self) -> Result<BTreeMap<String, String>> {
         let Some(given) = variable(HEADERS) else { return Ok(self.config().http_headers.clone()) };

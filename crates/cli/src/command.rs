@@ -3,6 +3,7 @@
 mod archive_file;
 mod attach;
 mod commit;
+mod completion;
 mod context;
 mod cp;
 mod create;
@@ -105,6 +106,11 @@ impl Command {
 
     const fn flags(self, flags: &'static [&'static [Flag]]) -> Self {
         Self { flags, ..self }
+    }
+
+    /// Whether the first word that is no flag ends the flags.
+    pub(crate) fn ends_flags(&self) -> bool {
+        !self.interspersed
     }
 
     /// The first word that is no flag ends the flags: what follows belongs to another program.

@@ -6,6 +6,7 @@
 mod autostart;
 mod cli;
 mod command;
+mod completion;
 mod config;
 mod create;
 mod credentials;

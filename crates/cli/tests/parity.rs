@@ -490,6 +490,67 @@ fn a_key_signs_here_and_never_travels() {
     );
 }
 
+/// What a shell asks for a word behind a line, and gets.
+#[test]
+fn things_are_proposed_alike() {
+    for line in ["rm", "rm -f", "start", "stop", "logs", "rmi", "volume rm", "network rm"] {
+        let asked = [&words("__complete"), &words(line)[..], &[String::new()]].concat();
+        let [theirs, ours] = ["docker", KOGGE].map(|program| {
+            let deed = run(program, &asked);
+            let names: Vec<_> =
+                deed.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect();
+            (names, deed.stderr, deed.code)
+        });
+        assert_eq!(theirs, ours, "{line}");
+    }
+}
+
+/// The script in a real bash, with words that bash itself would take apart.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the script is for a shell")]
+fn bash_completes_words() {
+    let daemon = Daemon::start();
+    let script = r#"source <("$KOGGE" completion bash)
+        complete -p kogge
+        for COMP_LINE in "$@"; do
+            COMP_POINT=${#COMP_LINE}
+            read -ra COMP_WORDS <<<"${COMP_LINE//:/ : }"
+            [[ $COMP_LINE == *' ' ]] && COMP_WORDS+=("")
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _kogge kogge
+            echo "$COMP_LINE| ${COMPREPLY[*]}"
+        done"#;
+    let folder = Path::new(KOGGE).parent().unwrap();
+    let lines = [
+        "kogge im",
+        "kogge volume ",
+        "kogge rm --f",
+        "kogge run --restart un",
+        "nick im",
+        "kogge completion ",
+    ];
+    let output = Command::new("bash")
+        .args(["--norc", "-c", script, "bash"])
+        .args(lines)
+        .env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
+        .env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()))
+        .env("KOGGE", KOGGE)
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "complete -o default -F _kogge kogge\n\
+         kogge im| images import image\n\
+         kogge volume | create inspect ls prune rm\n\
+         kogge rm --f| --force\n\
+         kogge run --restart un| unless-stopped\n\
+         nick im| images import image\n\
+         kogge completion | bash fish powershell zsh\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// What is known and not built is refused before the daemon is asked for anything.
 #[test]
 fn what_is_not_built_is_refused() {

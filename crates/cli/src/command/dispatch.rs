@@ -6,17 +6,19 @@ use super::tree::{GLOBAL, GROUPS, Group, LATER, LATER_IN_GROUPS, PLAIN};
 use super::{Args, Command, registry, version};
 use crate::PROGRAM;
 use crate::cli::Cli;
+use crate::completion;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{self, Matches};
 use crate::terminal;
 
 /// Runs what the words ask for.
 pub(crate) fn dispatch(words: &[String]) -> Outcome {
-    // Ours alone, with flags that are another program's.
-    if let [first, rest @ ..] = words
-        && first == "registry"
-    {
-        return registry::run(rest);
+    // With flags that are another program's, or that are not finished.
+    match words {
+        [first, rest @ ..] if first == "registry" => return registry::run(rest),
+        [first, rest @ ..] if first == "__complete" => return completion::answer(rest, true),
+        [first, rest @ ..] if first == "__completeNoDesc" => return completion::answer(rest, false),
+        _ => {}
     }
     let global = flags::parse(&[GLOBAL], false, words).map_err(|message| misuse(&message, USAGE, PROGRAM))?;
     for remark in &global.remarks {
@@ -113,9 +115,7 @@ fn find_in(group: &'static Group, words: &[String]) -> Outcome<Target> {
     };
     let matches = read(false, words)?;
     let Some((name, rest)) = next(&matches.args, matches.asks_help()) else { return Ok(page(&matches)) };
-    if let Some(entry) =
-        group.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
-    {
+    if let Some(entry) = group.entries.iter().find(|entry| entry.is_called(name)) {
         let path = format!("{path} {}", entry.name);
         return Ok(Target::Command(Call { command: entry.command, path, words: rest }));
     }

@@ -1,11 +1,11 @@
 //! Which commands there are, and under which names: alone, and in groups.
 
 use super::{
-    Command, attach, commit, context, cp, create, diff, events, exec, export, help, history, image_adopt,
-    image_convert, image_diff, image_pin, image_prune, images, import, info, inspect, kill, load, login,
-    logout, logs, manifest, network, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
-    search, sign, start, stats, stop, system_check, system_df, system_prune, tag, top, trust, unpause,
-    update, verify, version, volume, wait,
+    Command, attach, commit, completion, context, cp, create, diff, events, exec, export, help, history,
+    image_adopt, image_convert, image_diff, image_pin, image_prune, images, import, info, inspect, kill,
+    load, login, logout, logs, manifest, network, pause, port, prune, ps, pull, push, rename, restart, rm,
+    rmi, run, save, search, sign, start, stats, stop, system_check, system_df, system_prune, tag, top, trust,
+    unpause, update, verify, version, volume, wait,
 };
 use crate::flags::Flag;
 
@@ -13,7 +13,7 @@ use crate::flags::Flag;
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    pub(super) aliases: &'static [&'static str],
+    aliases: &'static [&'static str],
     pub(crate) section: Section,
     pub(crate) command: &'static Command,
 }
@@ -37,6 +37,10 @@ impl Entry {
 
     const fn hidden(self) -> Self {
         Self { section: Section::Hidden, ..self }
+    }
+
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
     }
 
     const fn aliases(self, aliases: &'static [&'static str]) -> Self {
@@ -66,6 +70,7 @@ pub(crate) const PLAIN: &[Entry] = &[
     entry("info", &info::COMMAND).common(),
     entry("attach", &attach::COMMAND),
     entry("commit", &commit::COMMAND),
+    entry("completion", &completion::COMMAND).hidden(),
     entry("cp", &cp::COMMAND),
     entry("create", &create::COMMAND),
     entry("diff", &diff::COMMAND),

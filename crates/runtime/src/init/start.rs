@@ -47,7 +47,9 @@ pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
 
 fn check_intent(launch: &Launch<'_>) -> Result<()> {
     match launch.intent {
-        Some(intent) if sys::fs::fstat(intent)?.nlink == 0 => Err(Error::conflict("the start was taken back")),
+        Some(intent) if sys::fs::fstat(intent)?.nlink == 0 => {
+            Err(Error::conflict("the start was taken back"))
+        }
         _ => Ok(()),
     }
 }
