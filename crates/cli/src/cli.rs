@@ -39,6 +39,11 @@ impl Cli {
         Credentials::of(&self.config_folder())
     }
 
+    /// The command and its words.
+    pub(crate) fn args(&self) -> &[String] {
+        &self.global.args
+    }
+
     pub(crate) fn is_debug(&self) -> bool {
         self.global.is_on("debug")
     }
@@ -97,6 +102,23 @@ impl Cli {
             _ => return Err(Error::invalid("Specify only one -H")),
         };
         Ok(host.filter(|host| !host.trim().is_empty()))
+    }
+
+    /// What a program that knows only Docker's words has to be told of the daemon. Ours is started if it is the one.
+    pub(crate) fn host_for_plugins(&self) -> Option<String> {
+        let is_typed = self.global.is_given("host") || self.global.is_given("context");
+        match host_variable() {
+            _ if is_typed => None,
+            Some("DOCKER_HOST") => None,
+            Some(name) => variable(name),
+            None if self.context() != config::DEFAULT_CONTEXT => None,
+            None => {
+                let place = Endpoint::unix(autostart::SOCKET).to_string();
+                // A plugin may need no daemon; one that does tells what is wrong.
+                autostart::ensure(autostart::SOCKET).ok();
+                Some(place)
+            }
+        }
     }
 
     /// The name of the context in use.

@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) stats_format: String,
     pub(crate) detach_keys: String,
     pub(crate) prune_filters: Vec<String>,
+    pub(crate) aliases: BTreeMap<String, String>,
+    pub(crate) cli_plugins_extra_dirs: Vec<String>,
     #[serde(rename = "HttpHeaders")]
     pub(crate) http_headers: BTreeMap<String, String>,
     current_context: String,

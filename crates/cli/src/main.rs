@@ -15,7 +15,9 @@ mod flags;
 mod format;
 mod interrupt;
 mod packed;
+mod plugin;
 mod progress;
+mod replace;
 mod stream;
 mod terminal;
 

@@ -551,6 +551,40 @@ fn bash_completes_words() {
     );
 }
 
+/// A program of the user's that becomes a command, as it is and under Docker's one alias.
+#[test]
+fn plugins_are_called_alike() {
+    let plugin = r#"#!/bin/sh
+        if [ "$1" = docker-cli-plugin-metadata ]; then
+            echo '{"SchemaVersion":"0.1.0","Vendor":"us","Version":"1","ShortDescription":"Greet"}'
+            exit
+        fi
+        echo "$* at $DOCKER_HOST"
+        exit 7"#;
+    let settings =
+        |aliases: &str| format!(r#"{{"cliPluginsExtraDirs":["FOLDER/more"],"aliases":{aliases}}}"#);
+    for (line, folder, aliases) in [
+        ("hello a --b", "cli-plugins", "{}"),
+        ("-D hello -x", "more", "{}"),
+        ("builder prune -f", "more", r#"{"builder":"hello"}"#),
+        ("hello", "cli-plugins", r#"{"greet":"hello"}"#),
+        ("hello", "cli-plugins", r#"{"builder":"ps"}"#),
+    ] {
+        let [theirs, ours] = ["docker", KOGGE].map(|program| {
+            let daemon = Daemon::start();
+            let (own, place) = (daemon.folder().display().to_string(), daemon.folder().join(folder));
+            std::fs::write(daemon.folder().join("config.json"), settings(aliases).replace("FOLDER", &own))
+                .unwrap();
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(place.join("docker-hello"), plugin).unwrap();
+            std::fs::set_permissions(place.join("docker-hello"), PermissionsExt::from_mode(0o755)).unwrap();
+            let deed = run_against(&daemon, program, &words(line));
+            (deed.stdout, deed.stderr, deed.code)
+        });
+        assert_eq!(ours, theirs, "{line} {aliases}");
+    }
+}
+
 /// What is known and not built is refused before the daemon is asked for anything.
 #[test]
 fn what_is_not_built_is_refused() {

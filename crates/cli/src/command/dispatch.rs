@@ -1,5 +1,7 @@
 //! The way from the words on the command line to the command that is meant, and what is said on the way.
 
+use std::path::PathBuf;
+
 use fault::Error;
 
 use super::tree::{GLOBAL, GROUPS, Group, LATER, LATER_IN_GROUPS, PLAIN};
@@ -9,6 +11,7 @@ use crate::cli::Cli;
 use crate::completion;
 use crate::exit::{Exit, Outcome};
 use crate::flags::{self, Matches};
+use crate::plugin;
 use crate::terminal;
 
 /// Runs what the words ask for.
@@ -28,11 +31,26 @@ pub(crate) fn dispatch(words: &[String]) -> Outcome {
     if global.is_on("version") && global.args.is_empty() {
         return terminal::line(version::short());
     }
-    match find(&global.args, global.asks_help())? {
-        Target::Command(call) => call.call(global),
+    let asks_help = global.asks_help();
+    let cli = Cli::new(global);
+    let args = plugin::unaliased(&cli, cli.args(), is_own)?;
+    if let Some(program) = plugin_of(&cli, &args) {
+        let in_front = words.len() - cli.args().len();
+        return plugin::run(&cli, &program, &[&words[..in_front], &args[..]].concat());
+    }
+    match find(&args, asks_help)? {
+        Target::Command(call) => call.call(&cli),
         Target::Page { text, wanted: true } => terminal::print(&text),
         Target::Page { text, wanted: false } => terminal::write_error(text.as_bytes()),
     }
+}
+
+fn is_own(name: &str) -> bool {
+    PLAIN.iter().any(|entry| entry.name == name) || GROUPS.iter().any(|group| group.name == name)
+}
+
+fn plugin_of(cli: &Cli, args: &[String]) -> Option<PathBuf> {
+    args.first().filter(|name| !is_own(name)).and_then(|name| plugin::find(cli, name))
 }
 
 /// Less than an error is never logged here, so only what silences errors has an effect.
@@ -152,19 +170,18 @@ fn is_later(words: &[String]) -> bool {
 }
 
 impl Call {
-    fn call(self, global: Matches) -> Outcome {
+    fn call(self, cli: &Cli) -> Outcome {
         let matches = self.matches()?;
         matches.remarks.iter().try_for_each(terminal::line)?;
         if matches.asks_help() {
             return self.show_help();
         }
         self.command.args.check(&self, &matches.args)?;
-        let cli = Cli::new(global);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Exit::failure(format!("starting the runtime: {error}")))?;
-        let outcome = runtime.block_on((self.command.run)(&cli, matches));
+        let outcome = runtime.block_on((self.command.run)(cli, matches));
         // A thread that still reads the terminal must not hold the command back.
         runtime.shutdown_background();
         outcome
