@@ -1,12 +1,15 @@
-//! Taking over another engine's named volumes: their files are copied, the other engine's stay as they are.
+//! Taking over another engine's named volumes: their files are copied, the other engine's stay as they are. Of a volume on
+//! a device the options are all there is.
 //!
 //! A volume is made, then filled from a whole copy (populate.rs), so one that was cut off is filled by the next try. One
 //! that holds something already is never touched.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use fault::{Doing, Error, Kind, Result};
+use serde::Deserialize;
 
 use super::{DATA, DOCKERS_RECORDS, Wish, is_empty, verbs};
 use crate::Engine;
@@ -60,28 +63,57 @@ fn refuse_in_use(root: &Path) -> Result<()> {
 }
 
 fn adopt_one(engine: &Engine, name: &str, folder: &Path, dry_run: bool) -> Result<Adopted> {
-    // What Docker mounts over the folder when a container starts is not in it (moby, volume/local/local.go).
-    if sys::fs::exists(folder.join("opts.json"))? {
-        return Err(Error::unsupported("a volume with mount options"));
-    }
+    let options = options(folder)?;
     let volumes = engine.volumes();
     let is_same = is_same_folder(folder, &volumes.folder(name))?;
     let is_known = volumes.find(name)?.is_some();
-    if is_known && (is_same || !is_empty(&volumes.folder(name))?) {
+    if is_known && (is_same || !options.is_empty() || !is_empty(&volumes.folder(name))?) {
         return Ok(Adopted::IsHere);
     }
     if dry_run {
         return Ok(Adopted::Taken);
     }
-    let (record, new) = volumes.create(&Wish { name, ..Wish::default() })?;
+    let has_files = options.is_empty();
+    let (record, new) = volumes.create(&Wish { name, options, ..Wish::default() })?;
     if new {
         verbs::tell(engine, "create", &record.name);
     }
-    if !is_same {
+    if has_files && !is_same {
         let source = sys::fs::open_dir(folder).doing(|| format!("reading volume {name}"))?;
         volumes.populate(name, source.as_fd(), Path::new(DATA))?;
     }
     Ok(Adopted::Taken)
+}
+
+/// What Docker mounts over the folder while a container runs: the files are elsewhere (moby, volume/local/local.go).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Mounted {
+    mount_type: String,
+    mount_opts: String,
+    mount_device: String,
+    quota: Quota,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Quota {
+    size: u64,
+}
+
+/// The local driver's options, as a user gave them.
+fn options(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join("opts.json");
+    let Some(json) = sys::fs::read_to_string_if_exists(&path)? else { return Ok(BTreeMap::new()) };
+    let mounted: Option<Mounted> = serde_json::from_str(&json)
+        .map_err(|error| Error::invalid(format!("options in {}", path.display())).with_source(error))?;
+    let mounted = mounted.unwrap_or_default();
+    if mounted.quota.size > 0 {
+        return Err(Error::unsupported("a volume with a quota"));
+    }
+    let given = [("type", mounted.mount_type), ("device", mounted.mount_device), ("o", mounted.mount_opts)];
+    let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+    Ok(given.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// Under the name `dockerd` Docker's data root is ours, too: then the volume gets its record where it is.

@@ -233,11 +233,16 @@ fn what_docker_has_comes_over() {
         std::fs::create_dir_all(root.join("image/overlay2")).unwrap();
         std::fs::write(root.join("image/overlay2/repositories.json"), r#"{"Repositories":{}}"#).unwrap();
         let volumes = root.join("volumes");
-        for (name, file) in [("data", "f"), ("0".repeat(64).as_str(), "f"), ("mounted", "f")] {
+        for (name, file) in
+            [("data", "f"), ("0".repeat(64).as_str(), "f"), ("limited", "f"), ("mounted", "f")]
+        {
             std::fs::create_dir_all(volumes.join(name).join("_data")).unwrap();
             std::fs::write(volumes.join(name).join("_data").join(file), name).unwrap();
         }
-        std::fs::write(volumes.join("mounted/opts.json"), "{}").unwrap();
+        std::fs::write(volumes.join("limited/opts.json"), r#"{"Quota":{"Size":1024}}"#).unwrap();
+        let options =
+            r#"{"MountType":"tmpfs","MountOpts":"size=1m","MountDevice":"tmpfs","Quota":{"Size":0}}"#;
+        std::fs::write(volumes.join("mounted/opts.json"), options).unwrap();
         std::fs::write(volumes.join("metadata.db"), "").unwrap();
         let adopt = async |dry_run| -> Vec<String> {
             let wanted =
@@ -245,17 +250,22 @@ fn what_docker_has_comes_over() {
             let lines = image::adopt(&house.engine, wanted).await.unwrap();
             lines.map(|line| line.stream + &line.error).collect().await
         };
-        let left = "Left: volume mounted: not supported: a volume with mount options\n";
+        let left = "Left: volume limited: not supported: a volume with a quota\n";
         let end = "1 volume was not adopted";
-        assert_eq!(adopt(true).await, ["Would adopt volume: data\n", left, end]);
+        let would = ["Would adopt volume: data\n", left, "Would adopt volume: mounted\n", end];
+        assert_eq!(adopt(true).await, would);
         assert_eq!(engine::volume::list(&house.engine, Filters::default()).await.unwrap().volumes, []);
         let lock = sys::fs::Lock::acquire(volumes.join("metadata.db")).unwrap();
         assert!(adopt(false).await[0].ends_with("stop it first, or leave out --volumes"));
         drop(lock);
-        assert_eq!(adopt(false).await, ["Adopted volume: data\n", left, end]);
+        assert_eq!(adopt(false).await, ["Adopted volume: data\n", left, "Adopted volume: mounted\n", end]);
         let volume = engine::volume::inspect(&house.engine, "data").await.unwrap();
         assert_eq!(std::fs::read_to_string(format!("{}/f", volume.mountpoint)).unwrap(), "data");
-        assert_eq!(adopt(false).await, ["Volume data is here already\n", left, end]);
+        let mounted = engine::volume::inspect(&house.engine, "mounted").await.unwrap();
+        assert_eq!(std::fs::read_dir(mounted.mountpoint).unwrap().count(), 0, "files lie on the device");
+        assert_eq!(mounted.options.unwrap()["o"], "size=1m");
+        let here = ["Volume data is here already\n", left, "Volume mounted is here already\n", end];
+        assert_eq!(adopt(false).await, here);
         let nowhere = image::Adopt { path: "relative".into(), ..image::Adopt::default() };
         assert_eq!(image::adopt(&house.engine, nowhere).await.err().unwrap().kind(), Kind::Invalid);
     });
