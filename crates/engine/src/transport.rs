@@ -139,9 +139,15 @@ async fn on_own_thread(
 ) -> Result<()> {
     let (tell, told) = oneshot::channel();
     let engine = engine.clone();
+    // The work may plan something for later, which becomes a task.
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let _inside = runtime.enter();
+        drop(tell.send(work(&engine)));
+    };
     std::thread::Builder::new()
         .name("transport".into())
-        .spawn(move || drop(tell.send(work(&engine))))
+        .spawn(run)
         .map_err(|error| Error::io("starting a thread", error))?;
     told.await.unwrap_or_else(|_| Err(Error::internal("the transport broke off")))
 }

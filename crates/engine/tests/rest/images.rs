@@ -51,6 +51,15 @@ impl House {
     }
 }
 
+/// Nothing has planned a sweep before, so this does.
+#[test]
+fn a_load_may_be_the_first_change_of_all() {
+    in_house(async |house| {
+        let tar = house.saved("busybox").await;
+        assert_eq!(house.loaded(tar).await, ["Loaded image: busybox:latest\n"]);
+    });
+}
+
 #[test]
 fn names_come_and_go_and_the_image_with_its_last() {
     in_house(async |house| {
