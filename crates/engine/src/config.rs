@@ -43,8 +43,8 @@ pub struct Config {
     pub image_budget: Option<store::Budget>,
     /// How long the root of a stopped container stays mounted, for a restart or the next look into it.
     pub root_kept_for: Duration,
-    /// How long a monitor of an earlier engine may take to answer before its container is given up. One answers at once,
-    /// unless a start is in the middle of something slow.
+    /// How long a monitor of an earlier engine may take to say its first word. One answers at once, unless a start is in
+    /// the middle of something slow.
     pub monitor_patience: Duration,
 }
 

@@ -39,6 +39,7 @@ mod wait;
 
 pub use attach::AttachStream;
 pub(crate) use attach::{Joiner, Keys, stream};
+pub(crate) use borrowed::hold_netns;
 pub(crate) use create::undo as undo_create;
 pub(crate) use exit::{KILLED, apply as apply_exit, kill_cgroup, read_exit, settle};
 pub use registry::{Container, Registry};

@@ -9,7 +9,7 @@
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fault::{Doing, Error, Kind, Result};
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use runtime::cgroup::Cgroup;
 use runtime::protocol::{Container, Event, ExecState, Fds, Hello, Request, Target};
-use sys::namespace::Kinds;
+use sys::errno::{ECONNREFUSED, ENOENT};
 
 use crate::config::{REMOVING, monitor_socket};
 use crate::container::task::{self, Command};
@@ -38,7 +38,11 @@ pub(crate) async fn converge(engine: &Engine) -> Result<()> {
     fates.sort_by_key(|(_, fate, _)| fate.is_removal());
     let mut follow_ups = Vec::new();
     for (id, fate, met) in fates {
-        follow_ups.extend(apply(engine, id, fate, met).await?);
+        // What is wrong with one container must not keep all others down.
+        match apply(engine, id.clone(), fate, met).await {
+            Ok(follow_up) => follow_ups.extend(follow_up),
+            Err(error) => tracing::error!(container = %id, %error, "left as it is until the next start"),
+        }
     }
     // Whoever was to go is gone when the engine is open, as with dockerd; starts go on in the background.
     let (removals, starts): (Vec<_>, Vec<_>) =
@@ -72,18 +76,18 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 /// Each is a socket and a hop of blocking work at most.
 const MEETINGS_MAX: usize = 16;
 
-/// What became of an attempt to meet a monitor.
-enum Meeting {
-    Answered(Box<(Met, Container)>),
-    Nobody,
-    /// Somebody holds the socket, and says nothing.
-    Silence,
-}
-
-/// A monitor that answered, and the execs that it knows.
+/// A monitor that is there, and the execs that it told of.
 struct Met {
     monitor: Monitor,
     execs: Vec<ExecState>,
+}
+
+/// What listens at a monitor's socket.
+enum Meeting {
+    Nobody,
+    /// It has not told yet how it is: it is slow, or its start is.
+    Silent(Link),
+    Told(Met, Container),
 }
 
 /// All folders of containers. Blocks.
@@ -138,21 +142,25 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
     let Folder::Whole { record, run: noted } = folder else {
         return Ok((Run::Nothing { started: false }, None));
     };
-    let cgroup = record.cgroup(engine.config());
-    let meeting = meet(engine, id).await;
-    let is_silent = matches!(meeting, Meeting::Silence);
-    if let Meeting::Answered(answer) = meeting {
-        let (met, state) = *answer;
-        return Ok(match state {
-            Container::Running(running) => {
-                let id = id.clone();
-                let frozen = move |engine: &Engine| container::is_frozen(engine, &id, &Cgroup::at(&cgroup)?);
-                let paused = engine.blocking(frozen).await.unwrap_or(false);
-                (Run::Alive { running, paused }, Some(met))
-            }
-            Container::Exited(exit) => (Run::Ended(exit), None),
-            Container::Awaited => (Run::Nothing { started: false }, None),
-        });
+    let cgroup = match noted {
+        Some(noted) => noted.cgroup(record, engine.config()),
+        None => record.cgroup(engine.config()),
+    };
+    let meeting = meet(engine, id).await?;
+    let is_silent = matches!(meeting, Meeting::Silent(_));
+    match meeting {
+        Meeting::Told(met, Container::Running(running)) => {
+            let paused = is_paused(engine, id, cgroup).await;
+            return Ok((Run::Alive { running, paused }, Some(met)));
+        }
+        Meeting::Told(_, Container::Exited(exit)) => return Ok((Run::Ended(exit), None)),
+        Meeting::Told(_, Container::Awaited) => return Ok((Run::Nothing { started: false }, None)),
+        Meeting::Silent(link) if has_processes(engine, cgroup.clone()).await? => {
+            let paused = is_paused(engine, id, cgroup).await;
+            let met = Met { monitor: Monitor::silent(link), execs: Vec::new() };
+            return Ok((Run::Silent { paused }, Some(met)));
+        }
+        Meeting::Silent(_) | Meeting::Nobody => {}
     }
     let (record, is_noted) = (record.clone(), noted.is_some());
     engine
@@ -170,23 +178,44 @@ async fn run_of(engine: &Engine, id: &ContainerId, folder: &Folder) -> Result<(R
         .await
 }
 
-/// Connects to the monitor at its socket, if one listens there, and waits for its hello.
-async fn meet(engine: &Engine, id: &ContainerId) -> Meeting {
+async fn is_paused(engine: &Engine, id: &ContainerId, cgroup: PathBuf) -> bool {
+    let id = id.clone();
+    let frozen = move |engine: &Engine| container::is_frozen(engine, &id, &Cgroup::at(&cgroup)?);
+    engine.blocking(frozen).await.unwrap_or(false)
+}
+
+async fn has_processes(engine: &Engine, cgroup: PathBuf) -> Result<bool> {
+    engine
+        .blocking(move |_| {
+            let cgroup = Cgroup::at(&cgroup)?;
+            Ok(cgroup.exists()? && !cgroup.pids()?.is_empty())
+        })
+        .await
+}
+
+/// Connects to the monitor at its socket. An error says nothing of the monitor: for want of a descriptor no container
+/// may be taken for dead.
+async fn meet(engine: &Engine, id: &ContainerId) -> Result<Meeting> {
     let socket = monitor_socket(&engine.config().run_folder(id));
-    let Ok(mut link) = Link::connect(&socket) else { return Meeting::Nobody };
-    let told = tokio::time::timeout(engine.config().monitor_patience, listen(&mut link)).await;
-    match told {
+    let mut link = match Link::connect(&socket) {
+        Ok(link) => link,
+        Err(error) if matches!(error.errno(), Some(ENOENT | ECONNREFUSED)) => return Ok(Meeting::Nobody),
+        Err(error) => return Err(error.doing(format!("meeting the monitor of container {id}"))),
+    };
+    // Of the silent ones, those whose container has processes are adopted unheard and tell its task later; the others
+    // are given up.
+    match tokio::time::timeout(engine.config().monitor_patience, listen(&mut link)).await {
         Ok(Ok((hello, state))) => {
             let met = Met { monitor: Monitor::met_again(link, hello.pid), execs: hello.execs };
-            Meeting::Answered(Box::new((met, state)))
+            Ok(Meeting::Told(met, state))
         }
         Ok(Err(error)) => {
             tracing::debug!(container = %id, %error, "no monitor");
-            Meeting::Nobody
+            Ok(Meeting::Nobody)
         }
         Err(_) => {
-            tracing::warn!(container = %id, "the monitor does not answer, its container is given up");
-            Meeting::Silence
+            tracing::warn!(container = %id, "the monitor does not answer yet");
+            Ok(Meeting::Silent(link))
         }
     }
 }
@@ -218,16 +247,20 @@ async fn listen(link: &mut Link) -> Result<(Hello, Container)> {
 
 /// Everything in kernel and store that belongs to nobody alive, before anything is started.
 async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>)]) -> Result<()> {
-    let alive: Vec<ContainerId> = running(fates).map(|(id, _)| id.clone()).collect();
+    let config = engine.config();
+    let left_alone = fates.iter().filter(|(_, fate, _)| *fate == Fate::LeaveAlone).map(|(id, ..)| id);
+    let alive: Vec<ContainerId> = running(fates).map(|(id, _)| id).chain(left_alone).cloned().collect();
     let netns: Vec<(ContainerId, i32)> =
         running(fates).map(|(id, record)| (id.clone(), record.state.pid)).collect();
     let uses: Vec<(String, String)> = running(fates).flat_map(|(_, record)| uses(record)).collect();
+    let ended: Vec<PathBuf> = at_rest(fates).map(|record| record.cgroup(config)).collect();
     let lasting = fates.iter().filter(|(_, fate, _)| !fate.is_removal());
     let known: BTreeSet<ContainerId> = lasting.map(|(id, ..)| id.clone()).collect();
     stop_strangers(engine, &known).await?;
     engine
         .blocking(move |engine| {
             free_cgroups(engine, &alive)?;
+            ended.iter().for_each(|cgroup| free_cgroup(cgroup));
             let ids: Vec<&str> = alive.iter().map(ContainerId::as_str).collect();
             engine.networks().converge(&ids)?;
             for id in &alive {
@@ -236,9 +269,7 @@ async fn free_the_rest(engine: &Engine, fates: &[(ContainerId, Fate, Option<Met>
                 }
             }
             for (id, pid) in &netns {
-                if let Ok(netns) = sys::namespace::open(&pid.to_string(), Kinds::NET) {
-                    engine.networks().hold(id.as_str(), netns);
-                }
+                container::hold_netns(engine, id, *pid);
             }
             engine.volumes().converge(&uses)?;
             free_snapshots(engine, &known)
@@ -259,19 +290,21 @@ fn running(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = (
     })
 }
 
+/// Those whose last run may have left something.
+fn at_rest(fates: &[(ContainerId, Fate, Option<Met>)]) -> impl Iterator<Item = &Record> {
+    fates.iter().filter_map(|(_, fate, _)| match fate {
+        Fate::Rest { record, settle: true, .. } => Some(&**record),
+        _ => None,
+    })
+}
+
 /// Monitors whose containers have no record: their processes end, and so do they.
 async fn stop_strangers(engine: &Engine, known: &BTreeSet<ContainerId>) -> Result<()> {
     let names = engine.blocking(|engine| sys::fs::read_dir(engine.config().run_containers())).await?;
     let ids = names.iter().filter_map(|name| name.to_str()?.parse::<ContainerId>().ok());
     for id in ids.filter(|id| !known.contains(id)) {
-        if let Meeting::Answered(answer) = meet(engine, &id).await
-            && let (mut met, Container::Running(_)) = *answer
-        {
-            let kill = Request::Signal { target: Target::Container, signal: 9 };
-            met.monitor.link.send(kill, Fds::default())?;
-            let ended =
-                async { while !matches!(met.monitor.link.next().await, Ok(Event::Exited(_)) | Err(_)) {} };
-            drop(tokio::time::timeout(END_PATIENCE, ended).await);
+        if let Meeting::Told(met, Container::Running(_)) = meet(engine, &id).await? {
+            drop(tokio::time::timeout(END_PATIENCE, kill(met.monitor.link)).await);
         }
         let folder = engine.config().run_folder(&id);
         engine.blocking(move |_| sys::fs::remove_tree(&folder)).await?;
@@ -281,6 +314,13 @@ async fn stop_strangers(engine: &Engine, known: &BTreeSet<ContainerId>) -> Resul
 
 /// A killed container's end is told at once.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Until the monitor tells the end, or is gone.
+async fn kill(mut link: Link) -> Result<()> {
+    link.send(Request::Signal { target: Target::Container, signal: 9 }, Fds::default())?;
+    while !matches!(link.next().await?, Event::Exited(_)) {}
+    Ok(())
+}
 
 /// Cgroups of containers that are not alive. Blocks.
 fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {
@@ -292,12 +332,14 @@ fn free_cgroups(engine: &Engine, alive: &[ContainerId]) -> Result<()> {
         }
     }
     let ids = names.iter().filter_map(|name| name.to_str()?.parse::<ContainerId>().ok());
-    for id in ids.filter(|id| !alive.contains(id)) {
-        if let Err(error) = container::kill_cgroup(&parent.join(id.as_str())) {
-            tracing::warn!(container = %id, %error, "cgroup not removed");
-        }
-    }
+    ids.filter(|id| !alive.contains(id)).for_each(|id| free_cgroup(&parent.join(id.as_str())));
     Ok(())
+}
+
+fn free_cgroup(cgroup: &Path) {
+    if let Err(error) = container::kill_cgroup(cgroup) {
+        tracing::warn!(cgroup = %cgroup.display(), %error, "cgroup not removed");
+    }
 }
 
 /// Snapshots of containers that are no more. Blocks.

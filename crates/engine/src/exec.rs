@@ -16,12 +16,12 @@ use runtime::protocol::{Exit, Fds, Request, Target};
 use sys::errno::{EDQUOT, ENOSPC};
 use sys::process::PidFd;
 
-use crate::Engine;
 use crate::container::task::{Answer, Task, tell};
 use crate::container::{AttachStream, Command, Joiner, Keys, stream};
 use crate::resolve;
 use crate::state::Action;
 use crate::user::Accounts;
+use crate::{ContainerId, Engine};
 
 /// Prepares a process; nothing runs yet.
 pub async fn create(engine: &Engine, container: &str, config: Create) -> Result<String> {
@@ -64,28 +64,37 @@ pub(crate) enum Order {
 
 /// All execs of one container.
 #[derive(Debug, Default)]
-pub(crate) struct Execs(BTreeMap<String, Exec>);
+pub(crate) struct Execs {
+    all: BTreeMap<String, Exec>,
+    /// How many were made and how many ended.
+    turns: u64,
+}
 
 #[derive(Debug)]
 struct Exec {
     config: Create,
     phase: Phase,
+    /// When it was made or, later, when it ended.
+    turn: u64,
     /// Who asked after the process had ended and before the monitor told how.
     inspectors: Vec<Answer<Inspect>>,
-}
-
-impl Exec {
-    fn new(config: Create, phase: Phase) -> Self {
-        Self { config, phase, inspectors: Vec::new() }
-    }
 }
 
 #[derive(Debug)]
 enum Phase {
     Created,
-    Starting(Waiting),
-    Running { pid: i32 },
-    Ended { pid: i32, code: i32 },
+    /// `call`: the number of the request to the monitor.
+    Starting {
+        call: u64,
+        waiting: Waiting,
+    },
+    Running {
+        pid: i32,
+    },
+    Ended {
+        pid: i32,
+        code: i32,
+    },
 }
 
 /// Who learns how a start went.
@@ -98,15 +107,15 @@ enum Waiting {
 
 impl Execs {
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.all.keys().cloned().collect()
     }
 
     /// Those of an earlier engine: what was started, and how it ended if it did. Blocks.
     pub(crate) fn load(folder: &Path) -> Result<Self> {
         let execs = folder.join(FOLDER);
-        let mut all = BTreeMap::new();
+        let mut found = Self::default();
         if !sys::fs::exists(&execs)? {
-            return Ok(Self(all));
+            return Ok(found);
         }
         for name in sys::fs::read_dir(&execs)? {
             let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
@@ -117,15 +126,15 @@ impl Execs {
                 pid: exit.as_ref().map_or(0, |exit| exit.pid),
                 code: exit.map_or(crate::container::KILLED, |exit| exit.code),
             };
-            all.insert(id.to_owned(), Exec::new(config, phase));
+            found.insert(id.to_owned(), config, phase);
         }
-        Ok(Self(all))
+        Ok(found)
     }
 
     /// What the container's monitor told about them.
     pub(crate) fn met_again(&mut self, states: &[runtime::protocol::ExecState]) {
         for state in states {
-            let Some(exec) = self.0.get_mut(&state.exec_id) else { continue };
+            let Some(exec) = self.all.get_mut(&state.exec_id) else { continue };
             exec.phase = match &state.exit {
                 Some(exit) => Phase::Ended { pid: state.pid, code: exit.code },
                 None => Phase::Running { pid: state.pid },
@@ -134,28 +143,91 @@ impl Execs {
     }
 
     /// The container ended, and all its processes with it.
-    pub(crate) fn end_all(&mut self) {
-        for exec in self.0.values_mut() {
-            let pid = match exec.phase {
-                Phase::Running { pid } => pid,
-                Phase::Starting(_) => 0,
-                Phase::Created | Phase::Ended { .. } => continue,
-            };
-            exec.phase = Phase::Ended { pid, code: crate::container::KILLED };
+    pub(crate) fn end_all(&mut self, container: &ContainerId) {
+        let is_alive = |exec: &Exec| matches!(exec.phase, Phase::Starting { .. } | Phase::Running { .. });
+        let alive: Vec<String> =
+            self.all.iter().filter(|(_, exec)| is_alive(exec)).map(|(id, _)| id.clone()).collect();
+        for id in alive {
+            if let Some(Phase::Starting { waiting: Waiting::Caller(answer), .. }) =
+                self.end(&id, container, 0, crate::container::KILLED)
+            {
+                tell(answer, Err(not_running(container)));
+            }
         }
+    }
+
+    fn insert(&mut self, id: String, config: Create, phase: Phase) {
+        self.turns += 1;
+        self.all.insert(id, Exec { config, phase, turn: self.turns, inspectors: Vec::new() });
+    }
+
+    /// Notes an end, tells it to all who wait for it, and gives the phase before. Of a process that ran the pid stays.
+    fn end(&mut self, id: &str, container: &ContainerId, pid: i32, code: i32) -> Option<Phase> {
+        let exec = self.all.get_mut(id)?;
+        self.turns += 1;
+        exec.turn = self.turns;
+        let pid = if let Phase::Running { pid } = exec.phase { pid } else { pid };
+        let before = std::mem::replace(&mut exec.phase, Phase::Ended { pid, code });
+        for answer in std::mem::take(&mut exec.inspectors) {
+            tell(answer, Ok(exec.describe(id, container)));
+        }
+        Some(before)
     }
 
     fn get(&mut self, id: &str) -> Result<&mut Exec> {
-        self.0.get_mut(id).ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+        self.all.get_mut(id).ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
     }
 
-    /// The one to forget when there are too many: the first that ended.
+    /// The start that a request to the monitor was about.
+    fn of_call(&self, number: u64) -> Option<String> {
+        let is_it = |exec: &Exec| matches!(exec.phase, Phase::Starting { call, .. } if call == number);
+        self.all.iter().find(|(_, exec)| is_it(exec)).map(|(id, _)| id.clone())
+    }
+
+    /// The one to forget when there are too many: the first that ended, or else the first that nobody started.
     fn surplus(&self) -> Option<String> {
-        if self.0.len() < EXECS_MAX {
+        if self.all.len() < EXECS_MAX {
             return None;
         }
-        let ended = |exec: &Exec| matches!(exec.phase, Phase::Ended { .. } | Phase::Created);
-        self.0.iter().find(|(_, exec)| ended(exec)).map(|(id, _)| id.clone())
+        let rank = |exec: &Exec| match exec.phase {
+            Phase::Ended { .. } => Some((0, exec.turn)),
+            Phase::Created => Some((1, exec.turn)),
+            Phase::Starting { .. } | Phase::Running { .. } => None,
+        };
+        let ranked = self.all.iter().filter_map(|(id, exec)| Some((rank(exec)?, id)));
+        ranked.min().map(|(_, id)| id.clone())
+    }
+}
+
+impl Exec {
+    fn describe(&self, id: &str, container: &ContainerId) -> Inspect {
+        let config = self.config.clone();
+        let mut words = config.cmd.iter().cloned();
+        let (running, exit_code, pid) = match self.phase {
+            Phase::Created => (false, None, 0),
+            Phase::Starting { .. } => (true, None, 0),
+            Phase::Running { pid } => (true, None, pid),
+            Phase::Ended { pid, code } => (false, Some(code.into()), pid),
+        };
+        Inspect {
+            id: id.to_owned(),
+            running,
+            exit_code,
+            process_config: ProcessConfig {
+                tty: config.tty,
+                entrypoint: words.next().unwrap_or_default(),
+                arguments: words.collect(),
+                privileged: Some(config.privileged),
+                user: config.user,
+            },
+            open_stdin: config.attach_stdin,
+            open_stderr: config.attach_stderr,
+            open_stdout: config.attach_stdout,
+            can_remove: false,
+            container_id: container.to_string(),
+            detach_keys: detach_keys(&config.detach_keys),
+            pid: pid.into(),
+        }
     }
 }
 
@@ -193,13 +265,13 @@ impl Task {
         let id = crate::id::random_hex()?;
         self.engine.containers().add_exec(&id, &self.id);
         self.tell(&format!("exec_create: {}", line(&config.cmd)), &[("execID", id.clone())]);
-        self.execs.0.insert(id.clone(), Exec::new(config, Phase::Created));
+        self.execs.insert(id.clone(), config, Phase::Created);
         self.publish_execs();
         Ok(id)
     }
 
     async fn forget(&mut self, id: &str) {
-        self.execs.0.remove(id);
+        self.execs.all.remove(id);
         self.engine.containers().drop_exec(id);
         self.request(Request::Forget { exec_id: id.to_owned() }, Fds::default(), None);
         let folder = self.engine.config().folder(&self.id).join(FOLDER);
@@ -242,11 +314,9 @@ impl Task {
 
     /// What went wrong with the start, not with the question, ends it with Docker's code for that.
     fn exec_not_started(&mut self, id: &str, error: &Error) {
-        if let Some(exec) = self.execs.0.get_mut(id)
-            && matches!(exec.phase, Phase::Created)
-            && error.kind() != Kind::Conflict
-        {
-            exec.phase = Phase::Ended { pid: 0, code: NOT_STARTED };
+        let is_new = self.execs.get(id).is_ok_and(|exec| matches!(exec.phase, Phase::Created));
+        if is_new && error.kind() != Kind::Conflict {
+            self.execs.end(id, &self.id, 0, NOT_STARTED);
         }
     }
 
@@ -256,7 +326,7 @@ impl Task {
         let exec = self.execs.get(id)?;
         match exec.phase {
             Phase::Created => {}
-            Phase::Starting(_) | Phase::Running { .. } => {
+            Phase::Starting { .. } | Phase::Running { .. } => {
                 return Err(Error::conflict(format!("exec command {id} is already running")));
             }
             Phase::Ended { .. } => {
@@ -271,10 +341,11 @@ impl Task {
             .engine
             .blocking(move |engine| {
                 let folder = engine.config().folder(&record.id).join(FOLDER);
-                noted(&record.id, store(&folder, &exec_id, &config))?;
                 let user = user(&record, &config)?;
                 engine.live().defaults.overlay(&mut record.host_config);
-                Ok((resolve::exec(&record, &config, &user)?, folder.join(format!("{exec_id}.exit"))))
+                let process = resolve::exec(&record, &config, &user)?;
+                noted(&record.id, store(&folder, &exec_id, &config))?;
+                Ok((process, folder.join(format!("{exec_id}.exit"))))
             })
             .await?;
         let exec_id = id.to_owned();
@@ -294,18 +365,29 @@ impl Task {
 
     fn exec_send(&mut self, id: String, request: runtime::protocol::Exec, fds: Fds, waiting: Waiting) {
         let command = line(&request.process.args);
-        if let Some(exec) = self.execs.0.get_mut(&id) {
-            exec.phase = Phase::Starting(waiting);
+        let sent = self.send(Request::Exec(Box::new(request)), fds);
+        let call = *sent.as_ref().unwrap_or(&0);
+        if let Ok(exec) = self.execs.get(&id) {
+            exec.phase = Phase::Starting { call, waiting };
         }
-        self.request(Request::Exec(Box::new(request)), fds, None);
+        if let Err(error) = sent {
+            return self.exec_failed(&id, &error.to_string(), NOT_STARTED);
+        }
         sys::crash::point("exec.start.sent");
         self.tell(&format!("exec_start: {command}"), &[("execID", id)]);
+    }
+
+    /// The monitor did not take a request; whether it was an exec's.
+    pub(crate) fn exec_refused(&mut self, number: u64, error: &Error) -> bool {
+        let Some(id) = self.execs.of_call(number) else { return false };
+        self.exec_failed(&id, &error.to_string(), NOT_STARTED);
+        true
     }
 
     pub(crate) fn exec_started(&mut self, id: &str, pid: i32) {
         let Ok(exec) = self.execs.get(id) else { return };
         let before = std::mem::replace(&mut exec.phase, Phase::Running { pid });
-        if let Phase::Starting(Waiting::Caller(answer)) = before {
+        if let Phase::Starting { waiting: Waiting::Caller(answer), .. } = before {
             tell(answer, Ok(None));
         }
     }
@@ -315,26 +397,27 @@ impl Task {
         let tty = exec.config.tty;
         let text =
             format!("OCI runtime exec failed: exec failed: unable to start container process: {message}");
-        match std::mem::replace(&mut exec.phase, Phase::Ended { pid: 0, code }) {
-            Phase::Starting(Waiting::Caller(answer)) => {
+        match self.execs.end(id, &self.id, 0, code) {
+            Some(Phase::Starting { waiting: Waiting::Caller(answer), .. }) => {
                 let kind = if matches!(code, 126 | 127) { Kind::Invalid } else { Kind::Internal };
                 tell(answer, Err(Error::new(kind, text)));
             }
-            Phase::Starting(Waiting::Client(socket)) => write_failure(socket, tty, &text),
+            Some(Phase::Starting { waiting: Waiting::Client(socket), .. }) => {
+                write_failure(socket, tty, &text);
+            }
             _ => {}
         }
     }
 
     pub(crate) fn exec_exited(&mut self, id: &str, exit: &Exit) {
-        let Ok(exec) = self.execs.get(id) else { return };
-        exec.phase = Phase::Ended { pid: exit.pid, code: exit.code };
-        self.tell_inspectors(id);
-        self.tell("exec_die", &[("execID", id.to_owned()), ("exitCode", exit.code.to_string())]);
+        if self.execs.end(id, &self.id, exit.pid, exit.code).is_some() {
+            self.tell("exec_die", &[("execID", id.to_owned()), ("exitCode", exit.code.to_string())]);
+        }
     }
 
     fn exec_resize(&mut self, id: String, height: u16, width: u16, answer: Answer<()>) {
         match self.execs.get(&id).map(|exec| &exec.phase) {
-            Ok(Phase::Running { .. } | Phase::Starting(_)) => {
+            Ok(Phase::Running { .. } | Phase::Starting { .. }) => {
                 let request = Request::Resize { target: Target::Exec(id), width, height };
                 self.request(request, Fds::default(), Some(answer));
             }
@@ -351,7 +434,7 @@ impl Task {
         if self.of_view(|view| view.is_running()) {
             return Error::not_found(format!("NotFound: process does not exist {id}: not found"));
         }
-        Error::conflict(format!("container {} is not running", self.id))
+        not_running(&self.id)
     }
 
     /// A client asks for the code as soon as its stream has ended, which may be just before the monitor tells it: then
@@ -361,49 +444,17 @@ impl Task {
             Ok(Exec { phase: Phase::Running { pid }, inspectors, .. }) if PidFd::open(*pid).is_err() => {
                 inspectors.push(answer);
             }
-            Ok(_) => tell(answer, self.exec_describe(id)),
+            Ok(exec) => {
+                let described = exec.describe(id, &self.id);
+                tell(answer, Ok(described));
+            }
             Err(error) => tell(answer, Err(error)),
         }
     }
+}
 
-    fn tell_inspectors(&mut self, id: &str) {
-        let waiting = self.execs.get(id).map(|exec| std::mem::take(&mut exec.inspectors));
-        for answer in waiting.unwrap_or_default() {
-            tell(answer, self.exec_describe(id));
-        }
-    }
-
-    fn exec_describe(&mut self, id: &str) -> Result<Inspect> {
-        let container_id = self.id.to_string();
-        let exec = self.execs.get(id)?;
-        let config = exec.config.clone();
-        let mut words = config.cmd.iter().cloned();
-        let (running, exit_code, pid) = match exec.phase {
-            Phase::Created => (false, None, 0),
-            Phase::Starting(_) => (true, None, 0),
-            Phase::Running { pid } => (true, None, pid),
-            Phase::Ended { pid, code } => (false, Some(code.into()), pid),
-        };
-        Ok(Inspect {
-            id: id.to_owned(),
-            running,
-            exit_code,
-            process_config: ProcessConfig {
-                tty: config.tty,
-                entrypoint: words.next().unwrap_or_default(),
-                arguments: words.collect(),
-                privileged: Some(config.privileged),
-                user: config.user,
-            },
-            open_stdin: config.attach_stdin,
-            open_stderr: config.attach_stderr,
-            open_stdout: config.attach_stdout,
-            can_remove: false,
-            container_id,
-            detach_keys: detach_keys(&config.detach_keys),
-            pid: pid.into(),
-        })
-    }
+fn not_running(container: &ContainerId) -> Error {
+    Error::conflict(format!("container {container} is not running"))
 }
 
 /// As Go's JSON has bytes; nothing where they are the default.
@@ -429,7 +480,7 @@ fn store(folder: &Path, id: &str, config: &Create) -> Result<()> {
 }
 
 /// On a full disk it runs all the same, for it may be there to make room: then only this engine and the monitor know it.
-fn noted(container: &crate::ContainerId, stored: Result<()>) -> Result<()> {
+fn noted(container: &ContainerId, stored: Result<()>) -> Result<()> {
     match stored {
         Err(error) if error.errno().is_some_and(|errno| matches!(errno, ENOSPC | EDQUOT)) => {
             tracing::warn!(%container, %error, "an exec is not written down");
@@ -466,5 +517,46 @@ fn write_failure(socket: OwnedFd, tty: bool, text: &str) {
     }
     if let Err(error) = UnixStream::from(socket).write_all(&line) {
         tracing::debug!(%error, "exec's client is gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_ended_is_forgotten_first() {
+        let container = ContainerId::random().unwrap();
+        let mut execs = Execs::default();
+        for number in 0..EXECS_MAX {
+            assert_eq!(execs.surplus(), None);
+            execs.insert(number.to_string(), Create::default(), Phase::Created);
+        }
+        assert_eq!(execs.surplus().as_deref(), Some("0"), "nobody started it");
+        for id in ["7", "3"] {
+            execs.end(id, &container, 0, 0);
+        }
+        assert_eq!(execs.surplus().as_deref(), Some("7"));
+        execs.all.remove("7");
+        execs.insert("new".into(), Create::default(), Phase::Created);
+        assert_eq!(execs.surplus().as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn the_end_of_a_container_is_told_to_all_who_wait() {
+        let container = ContainerId::random().unwrap();
+        let mut execs = Execs::default();
+        let (answer, mut started) = tokio::sync::oneshot::channel();
+        let starting = Phase::Starting { call: 5, waiting: Waiting::Caller(answer) };
+        execs.insert("starting".into(), Create::default(), starting);
+        assert_eq!(execs.of_call(5).as_deref(), Some("starting"));
+        execs.insert("running".into(), Create::default(), Phase::Running { pid: 7 });
+        let (answer, mut inspected) = tokio::sync::oneshot::channel();
+        execs.get("running").unwrap().inspectors.push(answer);
+        execs.end_all(&container);
+        let refused = started.try_recv().unwrap().unwrap_err();
+        assert_eq!(refused.to_string(), format!("container {container} is not running"));
+        let described = inspected.try_recv().unwrap().unwrap();
+        assert_eq!((described.running, described.exit_code, described.pid), (false, Some(137), 7));
     }
 }

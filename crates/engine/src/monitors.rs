@@ -28,7 +28,19 @@ pub(crate) type Ending = oneshot::Receiver<()>;
 impl Monitor {
     /// One that an earlier engine started.
     pub(crate) fn met_again(link: Link, pid: u32) -> Self {
-        Self { link, process: i32::try_from(pid).ok().and_then(|pid| PidFd::open(pid).ok()) }
+        let mut monitor = Self::silent(link);
+        monitor.is_known(pid);
+        monitor
+    }
+
+    /// One that an earlier engine started, and that has not told who it is.
+    pub(crate) fn silent(link: Link) -> Self {
+        Self { link, process: None }
+    }
+
+    /// It tells at last.
+    pub(crate) fn is_known(&mut self, pid: u32) {
+        self.process = i32::try_from(pid).ok().and_then(|pid| PidFd::open(pid).ok());
     }
 
     /// Lets go of a monitor whose work is done: closes the connection, and reaps it if it is our child.

@@ -63,6 +63,8 @@ pub struct State {
     pub oom_killed: bool,
     /// Counts the runs; see [`Record::intend_run`].
     pub run: u64,
+    /// Of the last run; the daemon may have had another parent for it than it has now.
+    pub cgroup: PathBuf,
     /// RFC 3339; [`NEVER`] if it never was.
     pub started_at: String,
     pub finished_at: String,
@@ -79,6 +81,7 @@ impl Default for State {
             error: String::new(),
             oom_killed: false,
             run: 0,
+            cgroup: PathBuf::new(),
             started_at: NEVER.into(),
             finished_at: NEVER.into(),
         }
@@ -177,8 +180,16 @@ impl Record {
         }
     }
 
-    /// The container's cgroup, as the specification has it: below the mounts of all hierarchies.
+    /// The cgroup of the container's last run, as the specification has it: below the mounts of all hierarchies.
     pub fn cgroup(&self, config: &crate::Config) -> PathBuf {
+        match self.state.cgroup.as_os_str().is_empty() {
+            true => self.next_cgroup(config),
+            false => self.state.cgroup.clone(),
+        }
+    }
+
+    /// Where its next run will be.
+    pub(crate) fn next_cgroup(&self, config: &crate::Config) -> PathBuf {
         let parent = match self.host_config.resources.cgroup_parent.as_str() {
             "" => config.cgroup_parent.as_str(),
             parent => parent,
@@ -188,8 +199,9 @@ impl Record {
 
     /// Notes that the next run begins, beside the record: the record itself is durable and is not touched for what
     /// need not be. It counts until a record of that run is saved.
-    pub(crate) fn intend_run(&self, folder: &Path, boot_id: &str) -> Result<()> {
+    pub(crate) fn intend_run(&self, folder: &Path, boot_id: &str, cgroup: PathBuf) -> Result<()> {
         let run = Run {
+            cgroup,
             run: self.state.run + 1,
             boot_id: boot_id.to_owned(),
             began_at: sys::time::now_rfc3339_nano(),
@@ -219,6 +231,7 @@ impl Record {
         let state = &mut self.state;
         state.run = run.run;
         state.boot_id = run.boot_id;
+        state.cgroup = run.cgroup;
         state.started_at = run.began_at;
         state.exit_code = 0;
         state.error.clear();
@@ -293,11 +306,22 @@ struct Versioned {
 pub(crate) struct Run {
     pub(crate) run: u64,
     pub(crate) boot_id: String,
+    pub(crate) cgroup: PathBuf,
     /// RFC 3339
     pub(crate) began_at: String,
     /// As the record's were when it began.
     pub(crate) restart_count: i64,
     pub(crate) manually_stopped: bool,
+}
+
+impl Run {
+    /// Where its processes are; an earlier version did not note it.
+    pub(crate) fn cgroup(&self, record: &Record, config: &crate::Config) -> PathBuf {
+        match self.cgroup.as_os_str().is_empty() {
+            true => record.next_cgroup(config),
+            false => self.cgroup.clone(),
+        }
+    }
 }
 
 pub(crate) const FILE: &str = "record.json";
@@ -327,7 +351,7 @@ mod tests {
         let mut record = Record { restart_count: 2, ..named("x") };
         record.save(folder.path()).unwrap();
         record.manually_stopped = true;
-        record.intend_run(folder.path(), "boot").unwrap();
+        record.intend_run(folder.path(), "boot", "/old/x".into()).unwrap();
         let mut found = Record::load(folder.path(), FILE).unwrap();
         let run = found.unknown_run(folder.path()).unwrap().unwrap();
         assert_eq!((run.run, run.boot_id.as_str()), (1, "boot"));

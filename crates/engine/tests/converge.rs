@@ -2,6 +2,9 @@
 
 mod house;
 
+use std::path::Path;
+use std::time::Duration;
+
 use api::container::WaitCondition;
 use engine::{container, exec};
 use house::{House, in_house, mounted_at, until, with_own_mounts};
@@ -71,6 +74,108 @@ fn codes_of_execs_are_kept() {
         house
     });
 }
+
+/// A record that somebody broke: people can mend it, and the container runs on.
+#[test]
+fn a_container_with_an_unreadable_record_runs_on() {
+    in_house(async |house| {
+        let id = house.create(r#"{"Cmd":["sleep","1000"],"HostConfig":{"NetworkMode":"bridge"}}"#).await;
+        house.start(&id).await;
+        let before = house.inspect(&id).await;
+        let record = house.data_root().join("containers").join(&id).join("record.json");
+        let whole = std::fs::read(&record).unwrap();
+        std::fs::write(&record, "{").unwrap();
+        let house = house.reopen().await;
+        container::inspect(&house.engine, &id, false).await.unwrap_err();
+        std::fs::write(&record, whole).unwrap();
+        let house = house.reopen().await;
+        let after = house.inspect(&id).await;
+        assert_eq!((after.state.pid, after.state.status.as_str()), (before.state.pid, "running"));
+        let address = |inspect: &api::container::Inspect| {
+            inspect.network_settings.networks["bridge"].ip_address.clone()
+        };
+        assert_eq!(address(&after), address(&before));
+        house
+    });
+}
+
+#[test]
+fn two_containers_of_one_name_do_not_keep_the_engine_down() {
+    in_house(async |house| {
+        let mut ids = Vec::new();
+        for name in ["one", "two"] {
+            ids.push(house.try_create(Some(name), r#"{"Cmd":["true"]}"#).await.unwrap());
+        }
+        let record = |id: &str| house.data_root().join("containers").join(id).join("record.json");
+        let text = std::fs::read_to_string(record(&ids[1])).unwrap();
+        let (record, renamed) = (record(&ids[1]), text.replace(r#""name":"two""#, r#""name":"one""#));
+        std::fs::write(&record, renamed).unwrap();
+        let house = house.reopen().await;
+        let known = |id: &String| house.engine.containers().find(id).is_ok();
+        assert_eq!(ids.iter().filter(|id| known(id)).count(), 1);
+        std::fs::write(&record, text).unwrap();
+        house.reopen().await
+    });
+}
+
+/// A monitor that the machine gives no time to answer is not a dead one.
+#[test]
+fn a_silent_monitor_keeps_its_container() {
+    in_house(async |house| {
+        let id = house.create_shell("exec sleep 1000").await;
+        house.start(&id).await;
+        let before = house.inspect(&id).await.state;
+        let monitor = parent(before.pid);
+        sys::process::kill(monitor, STOP).unwrap();
+        let house = house.reopen_with(|config| config.monitor_patience = Duration::from_millis(50)).await;
+        let silent = house.inspect(&id).await.state;
+        assert_eq!((silent.status.as_str(), silent.pid), ("running", 0));
+        sys::process::kill(monitor, CONTINUE).unwrap();
+        while house.inspect(&id).await.state.pid == 0 {
+            tokio::task::yield_now().await;
+        }
+        let after = house.inspect(&id).await.state;
+        assert_eq!((after.pid, after.started_at), (before.pid, before.started_at));
+        container::kill(&house.engine, &id, "KILL").await.unwrap();
+        assert_eq!(house.inspect(&id).await.state.exit_code, 137);
+        house
+    });
+}
+
+#[test]
+fn a_run_keeps_its_cgroup_when_the_parent_changes() {
+    in_house(async |house| {
+        let ids = [house.create_shell("exec sleep 1000").await, house.create_shell("exec sleep 1000").await];
+        for id in &ids {
+            house.start(id).await;
+        }
+        let monitor = parent(house.inspect(&ids[1]).await.state.pid);
+        let mut before = String::new();
+        house.engine.shutdown().await;
+        sys::process::kill(monitor, KILL).unwrap();
+        let house = house
+            .reopen_with(|config| {
+                before = config.cgroup_parent.clone();
+                config.cgroup_parent += "-new";
+            })
+            .await;
+        assert_eq!(house.inspect(&ids[1]).await.state.exit_code, 137);
+        let folders = runtime::cgroup::Cgroup::at(&Path::new(&before).join(&ids[1])).unwrap();
+        assert!(!folders.exists().unwrap(), "what an orphan left is freed");
+        container::pause(&house.engine, &ids[0]).await.unwrap();
+        container::unpause(&house.engine, &ids[0]).await.unwrap();
+        house.reopen_with(|config| config.cgroup_parent = before).await
+    });
+}
+
+fn parent(pid: i64) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+const KILL: i32 = 9;
+const CONTINUE: i32 = 18;
+const STOP: i32 = 19;
 
 /// Under the name `dockerd` the data root is Docker's.
 #[test]
@@ -236,7 +341,7 @@ fn a_start_that_is_given_up_never_comes_to_be() {
         let socket = house.path().join("run/containers").join(&id).join("monitor.sock");
         until(async || socket.exists()).await;
         // Nothing tells from outside that the order is on its way.
-        let moment = std::time::Duration::from_millis(100);
+        let moment = Duration::from_millis(100);
         tokio::time::sleep(moment).await;
         start.shutdown().await;
         let house = house.reopen_with(|config| config.monitor_patience = moment).await;

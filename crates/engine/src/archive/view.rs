@@ -49,15 +49,13 @@ pub(super) struct Tree {
 
 impl View {
     pub(super) async fn open(engine: &Engine, container: &Arc<Container>) -> Result<Self> {
-        let state = container.view().record.state.clone();
-        if state.status.has_process()
-            && let Some(view) = engine.blocking(move |_| Self::of_process(&state)).await?
-        {
-            return Ok(view);
+        match find(engine, container, Self::of_process).await? {
+            Found::Running(view) => Ok(view),
+            Found::Stopped(root) => {
+                let record = container.view().record.clone();
+                engine.blocking(move |engine| Self::of_stopped(engine, &record, root)).await
+            }
         }
-        let root = container.ask(Command::Rootfs).await?;
-        let record = container.view().record.clone();
-        engine.blocking(move |engine| Self::of_stopped(engine, &record, root)).await
     }
 
     /// `None` if the process has ended meanwhile.
@@ -209,13 +207,40 @@ fn beneath(volume: &Path, subpath: &str) -> Result<PathBuf> {
 
 /// The root of a container without its mounts.
 pub(super) async fn bare_root(engine: &Engine, container: &Arc<Container>) -> Result<Arc<OwnedFd>> {
-    let state = container.view().record.state.clone();
-    if state.status.has_process()
-        && let Some(root) = engine.blocking(move |_| bare_root_of(&state)).await?
-    {
-        return Ok(root.into());
+    match find(engine, container, bare_root_of).await? {
+        Found::Running(root) => Ok(root.into()),
+        Found::Stopped(root) => Ok(root),
     }
-    container.ask(Command::Rootfs).await
+}
+
+/// Where a container's files are.
+enum Found<T> {
+    Running(T),
+    /// Its task holds the root.
+    Stopped(Arc<OwnedFd>),
+}
+
+/// Looks at the process, `None` if it has ended meanwhile, or else at what the task holds. A container that has been
+/// started or has ended between the two is looked at again.
+async fn find<T: Send + 'static>(
+    engine: &Engine,
+    container: &Arc<Container>,
+    of_process: fn(&State) -> Result<Option<T>>,
+) -> Result<Found<T>> {
+    let mut views = container.view.clone();
+    loop {
+        let state = views.borrow_and_update().record.state.clone();
+        if state.status.has_process()
+            && let Some(found) = engine.blocking(move |_| of_process(&state)).await?
+        {
+            return Ok(Found::Running(found));
+        }
+        if let Some(root) = container.ask(Command::Rootfs).await? {
+            return Ok(Found::Stopped(root));
+        }
+        let gone = |_| Error::not_found(format!("No such container: {}", container.id));
+        views.changed().await.map_err(gone)?;
+    }
 }
 
 /// A clone of the root's mount alone, made where that mount is; `None` if the process has ended meanwhile.

@@ -1,11 +1,20 @@
-//! Events of what a run takes and gives back: its network and its volumes.
+//! What a run takes and gives back, its network and its volumes: the events of both, and the network namespace of a run
+//! that an earlier engine began.
 
 use std::collections::BTreeMap;
 
 use api::events::Type;
+use sys::namespace::Kinds;
 
 use crate::record::MountKind;
-use crate::{Engine, Record};
+use crate::{ContainerId, Engine, Record};
+
+/// The network namespace of a run that goes on, for whatever is to be changed in it later. Blocks.
+pub(crate) fn hold_netns(engine: &Engine, id: &ContainerId, pid: i32) {
+    if let Ok(netns) = sys::namespace::open(&pid.to_string(), Kinds::NET) {
+        engine.networks().hold(id.as_str(), netns);
+    }
+}
 
 /// To be told before the start.
 pub(super) fn tell_taken(engine: &Engine, record: &Record) {

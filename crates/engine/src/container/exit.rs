@@ -30,7 +30,7 @@ impl Task {
         let mut record = self.record();
         apply(&mut record, &exit, edge.to);
         record.restart_count += i64::from(wait.is_some());
-        self.execs.end_all();
+        self.execs.end_all(&self.id);
         // First on disk, then known: whoever was told the code finds it after a power loss too.
         let saved = save_exit(&self.engine, &record).await;
         let is_recorded = saved
@@ -58,7 +58,8 @@ impl Task {
         self.keep_rootfs_for_now();
         self.due = wait.map(|wait| Instant::now() + wait);
         self.after_exit(&exit).await;
-        if wait.is_none() && self.of_view(|view| view.record.host_config.auto_remove && !view.is_running()) {
+        let is_left = |view: &View| !view.gone && !view.is_running() && view.record.host_config.auto_remove;
+        if wait.is_none() && self.of_view(is_left) {
             self.remove_automatically().await;
         }
     }

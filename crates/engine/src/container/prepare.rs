@@ -158,7 +158,8 @@ fn intend(engine: &Engine, record: &Record) -> Result<()> {
     sys::fs::create_dir_all(&folder, 0o700)?;
     // Both an earlier run's, if its exit could not be recorded for want of room.
     sys::fs::remove_file_if_exists(config::monitor_socket(&folder))?;
-    record.intend_run(&engine.config().folder(&record.id), engine.boot_id())?;
+    let cgroup = record.next_cgroup(engine.config());
+    record.intend_run(&engine.config().folder(&record.id), engine.boot_id(), cgroup)?;
     sys::fs::remove_file_if_exists(config::exit_file(&folder))?;
     sys::crash::point("container.start.intended");
     Ok(())
@@ -293,7 +294,7 @@ fn facts<'a>(
     };
     Ok(Facts {
         user,
-        cgroup: record.cgroup(engine.config()),
+        cgroup: record.next_cgroup(engine.config()),
         folder,
         init: &engine.config().runtime,
         ipc_peer: peers.ipc,

@@ -93,6 +93,7 @@ impl Task {
 
     fn settle_running(&mut self, running: Running, status: Status) {
         let boot_id = self.engine.boot_id().to_owned();
+        let cgroup = self.of_view(|view| view.record.next_cgroup(self.engine.config()));
         self.stopping.by_user = false;
         self.edit(|view| {
             let state = &mut view.record.state;
@@ -101,6 +102,7 @@ impl Task {
             state.pid = running.pid;
             state.start_time = running.start_time;
             state.boot_id = boot_id;
+            state.cgroup = cgroup;
             state.exit_code = 0;
             state.error.clear();
             state.oom_killed = running.oom_killed;
@@ -141,10 +143,10 @@ impl Task {
         }
     }
 
-    /// The root file system of a container that does not run, mounted by nobody else.
-    pub(super) async fn rootfs(&mut self) -> Result<Arc<OwnedFd>> {
-        if let Some(rootfs) = &self.rootfs {
-            return Ok(rootfs.clone());
+    /// The root file system of a container that does not run, mounted by nobody else; `None` if its process has it.
+    pub(super) async fn rootfs(&mut self) -> Result<Option<Arc<OwnedFd>>> {
+        if self.rootfs.is_some() || self.monitor.is_some() {
+            return Ok(self.rootfs.clone());
         }
         let id = self.id.clone();
         let volatile = self.of_view(|view| view.record.is_volatile());
@@ -152,7 +154,7 @@ impl Task {
         let mounted = Arc::new(mounted);
         self.rootfs = Some(mounted.clone());
         self.keep_rootfs_for_now();
-        Ok(mounted)
+        Ok(Some(mounted))
     }
 
     /// From now on the root of a container that does not run is let go when nobody needed it for a while.

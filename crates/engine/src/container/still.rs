@@ -7,12 +7,14 @@
 //! An engine that finds the marker lets the container go on: nobody asked for a pause that lasts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fault::{Error, Result};
 use runtime::cgroup::Cgroup;
 use tokio::sync::oneshot;
 
-use crate::{ContainerId, Engine};
+use super::Container;
+use crate::{ContainerId, Engine, Status};
 
 /// Runs blocking work while the container is frozen. All of it comes to its end, also if the caller goes away.
 pub(crate) async fn while_still<T: Send + 'static>(
@@ -37,23 +39,26 @@ async fn hold<T: Send + 'static>(
     let marker = marker(engine, id);
     let marked = marker.clone();
     engine.blocking(move |_| sys::fs::write(marked, "")).await?;
-    let done = freeze_and_work(engine, id, work).await;
-    engine.blocking(move |_| sys::fs::remove_file_if_exists(marker)).await?;
+    let (done, is_thawed) = match super::pause(engine, id.as_str()).await {
+        Ok(()) => (engine.blocking(work).await, thaw(engine, id).await),
+        Err(error) => (Err(error), true),
+    };
+    // The marker stays with a container that stays frozen, so that at least the next engine lets it go on.
+    if is_thawed {
+        engine.blocking(move |_| sys::fs::remove_file_if_exists(marker)).await?;
+    }
     done
 }
 
-async fn freeze_and_work<T: Send + 'static>(
-    engine: &Engine,
-    id: &ContainerId,
-    work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    super::pause(engine, id.as_str()).await?;
-    let done = engine.blocking(work).await;
-    if let Err(error) = super::unpause(engine, id.as_str()).await {
-        // Whoever stopped it in the meantime has thawed it.
-        tracing::debug!(container = %id, %error, "not thawed");
+/// Whether it is frozen no more; whoever stopped it in the meantime has thawed it.
+async fn thaw(engine: &Engine, id: &ContainerId) -> bool {
+    let Err(error) = super::unpause(engine, id.as_str()).await else { return true };
+    let is_paused = |container: Arc<Container>| container.view().record.state.status == Status::Paused;
+    let is_left = engine.containers().get(id.as_str()).is_some_and(is_paused);
+    if is_left {
+        tracing::error!(container = %id, %error, "frozen for a moment, and not thawed");
     }
-    done
+    !is_left
 }
 
 /// Lets a container go on that an earlier engine froze for a moment only; tells whether it stays frozen. Blocks.

@@ -72,7 +72,8 @@ impl Task {
         }
         let signal = order.signal.unwrap_or_else(|| self.stop_signal());
         let patience = self.patience(order.timeout);
-        self.send(signal).await;
+        self.send_signal(signal).await;
+        self.stopping.killed = false;
         self.stopping.deadline = patience.map(|patience| Instant::now() + patience);
         self.stopping.after.push(match order.restart {
             true => After::Restart(order.answer),
@@ -99,7 +100,7 @@ impl Task {
             let ended = if is_end { self.cancel_restart(Action::Kill).await } else { Ok(()) };
             return tell(answer, ended);
         }
-        self.send(signal).await;
+        self.send_signal(signal).await;
         if signal == signal::KILL {
             self.expect_death(After::Killed(answer));
         } else {
@@ -117,12 +118,12 @@ impl Task {
     pub(super) async fn kill_then_remove(&mut self, order: removal::Order) {
         self.stopping.by_user = true;
         self.note_stop(self.of_view(|view| view.record.state.status)).await;
-        self.send(signal::KILL).await;
+        self.send_signal(signal::KILL).await;
         self.expect_death(After::Remove(order));
     }
 
     /// A signal to the first process; a frozen one is thawed so that it can act on it.
-    async fn send(&mut self, signal: i32) {
+    async fn send_signal(&mut self, signal: i32) {
         self.tell("kill", &[("signal", signal.to_string())]);
         self.signal(signal, None);
         if self.of_view(|view| view.record.state.status) == Status::Paused

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use api::container::Remove;
 use api::events::Type;
 use fault::{Error, Result};
-use runtime::protocol::{Event, Fds, LogEnd, Request, Target};
+use runtime::protocol::{Event, Fds, Hello, LogEnd, Request, Running, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -59,8 +59,8 @@ pub(crate) enum Command {
         answer: Answer<()>,
     },
     Attach(attach::Order),
-    /// The root file system of a container that does not run.
-    Rootfs(Answer<Arc<OwnedFd>>),
+    /// The root file system of a container that does not run; `None` if a process has it.
+    Rootfs(Answer<Option<Arc<OwnedFd>>>),
     Exec(exec::Order),
 }
 
@@ -214,12 +214,49 @@ impl Task {
             Ok(Event::Trouble { message }) => {
                 tracing::warn!(container = %self.id, message, "monitor in trouble");
             }
-            Ok(Event::Hello(_) | Event::Started(_) | Event::StartFailed { .. } | Event::Unknown) => {}
+            Ok(Event::Hello(hello)) => self.met_again(hello).await,
+            Ok(Event::Started(running)) => self.runs_on(running).await,
+            Ok(Event::Unknown) => {}
+            Ok(Event::StartFailed { message, .. }) => {
+                tracing::warn!(container = %self.id, message, "a start of an earlier engine failed");
+                self.monitor_lost().await;
+            }
             Err(error) => {
                 tracing::warn!(container = %self.id, %error, "monitor lost");
                 self.monitor_lost().await;
             }
         }
+    }
+
+    /// A monitor of an earlier engine that was silent when this one began.
+    async fn met_again(&mut self, hello: Hello) {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.is_known(hello.pid);
+        }
+        self.execs.met_again(&hello.execs);
+        match hello.container {
+            runtime::protocol::Container::Running(running) => self.runs_on(running).await,
+            runtime::protocol::Container::Exited(exit) => self.exited(exit).await,
+            // Its start goes on, and tells how it went.
+            runtime::protocol::Container::Awaited => {}
+        }
+    }
+
+    async fn runs_on(&mut self, running: Running) {
+        let (id, pid) = (self.id.clone(), running.pid);
+        let held = self.engine.blocking(move |engine| {
+            super::hold_netns(engine, &id, pid);
+            Ok(())
+        });
+        drop(held.await);
+        self.edit(|view| {
+            let state = &mut view.record.state;
+            state.pid = running.pid;
+            state.start_time = running.start_time;
+            state.started_at = running.started_at;
+            state.oom_killed |= running.oom_killed;
+        });
+        tracing::info!(container = %self.id, pid, "met again");
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -285,11 +322,7 @@ impl Task {
     }
 
     pub(super) fn request_pending(&mut self, request: Request, fds: Fds, answer: Option<Pending>) {
-        let sent = match &mut self.monitor {
-            Some(monitor) => monitor.link.send(request, fds),
-            None => Err(Error::conflict(format!("container {} is not running", self.id))),
-        };
-        match (sent, answer) {
+        match (self.send(request, fds), answer) {
             (Ok(number), Some(answer)) => {
                 self.answers.insert(number, answer);
             }
@@ -299,6 +332,18 @@ impl Task {
         }
     }
 
+    /// Sends the monitor a request, and tells its number.
+    pub(crate) fn send(&mut self, request: Request, fds: Fds) -> Result<u64> {
+        match &mut self.monitor {
+            Some(monitor) => monitor.link.send(request, fds),
+            None => Err(self.not_running()),
+        }
+    }
+
+    fn not_running(&self) -> Error {
+        Error::conflict(format!("container {} is not running", self.id))
+    }
+
     /// Sends the container's first process a signal.
     pub(super) fn signal(&mut self, signal: i32, answer: Option<Answer<()>>) {
         self.request(Request::Signal { target: Target::Container, signal }, Fds::default(), answer);
@@ -306,12 +351,19 @@ impl Task {
 
     /// The monitor is gone: nobody will answer any more.
     pub(super) fn forget_answers(&mut self) {
-        self.answers.clear();
+        let unanswered = std::mem::take(&mut self.answers);
+        unanswered.into_values().for_each(|answer| answer.tell(Err(self.not_running())));
     }
 
     fn answered(&mut self, number: u64, result: Result<Option<LogEnd>>) {
-        if let Some(answer) = self.answers.remove(&number) {
-            answer.tell(result);
+        match (self.answers.remove(&number), result) {
+            (Some(answer), result) => answer.tell(result),
+            (None, Err(error)) => {
+                if !self.exec_refused(number, &error) {
+                    tracing::debug!(container = %self.id, %error, "request refused");
+                }
+            }
+            (None, Ok(_)) => {}
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum Folder {
 pub(super) enum Run {
     /// The monitor answered.
     Alive { running: Running, paused: bool },
+    /// There is a monitor, and it has not said a word yet.
+    Silent { paused: bool },
     /// The monitor or its exit file told the end.
     Ended(Exit),
     /// Neither. `started`: what is left shows that the process was started.
@@ -38,7 +40,7 @@ pub(super) enum Fate {
     UndoCreate(Option<Box<Record>>),
     FinishRemoval(Option<Box<Record>>),
     LeaveAlone,
-    /// It runs on.
+    /// It runs on, or is on its way to.
     Adopt(Box<Record>),
     /// It does not run. `settle`: the record changed, or a run left something behind.
     Rest {
@@ -81,6 +83,16 @@ pub(super) fn fate(folder: Folder, run: Run, boot_id: &str, now: &str) -> Fate {
                 adopt(&mut record, running, paused, boot_id);
                 Fate::Adopt(record)
             }
+            Run::Silent { paused } if noted.is_some() || record.state.status.has_process() => {
+                if let Some(noted) = noted {
+                    record.has_begun(noted);
+                }
+                record.state.status = if paused { Status::Paused } else { Status::Running };
+                boot_id.clone_into(&mut record.state.boot_id);
+                Fate::Adopt(record)
+            }
+            // The end is recorded; the monitor of that run is still on its way out.
+            Run::Silent { .. } => at_rest(record, true),
             Run::Ended(exit) => match noted {
                 Some(noted) => {
                     record.has_begun(noted);
