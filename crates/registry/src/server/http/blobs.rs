@@ -229,7 +229,11 @@ async fn receive(door: &Arc<Door>, of: &Of, upload: &Shared, request: Request<In
     let begun = upload.size;
     upload = with_room(door, of, upload, length.unwrap_or(0)).await?;
     let mut piece = BytesMut::new();
-    while let Some(frame) = next(&mut body).await? {
+    let ended = loop {
+        let frame = match next(&mut body).await {
+            Ok(Some(frame)) => frame,
+            ended => break ended.map(drop),
+        };
         piece.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
         if piece.len() >= PIECE_BYTES {
             if length.is_none() {
@@ -237,8 +241,9 @@ async fn receive(door: &Arc<Door>, of: &Of, upload: &Shared, request: Request<In
             }
             upload = append(door, upload, piece.split()).await?;
         }
-    }
+    };
     upload = append(door, upload, piece).await?;
+    ended?;
     match promised {
         Some((_, length)) if upload.size - begun != length => Err(Failure::size_invalid(format!(
             "the chunk has {} bytes, expected {length}",
