@@ -315,8 +315,8 @@ fn docker_mirror(text: &str) -> Result<Location> {
 
 fn check_prefix(prefix: &str) -> Result<()> {
     let domain = prefix.split('/').next().unwrap_or_default();
-    let probe = if prefix.contains('/') { prefix.to_owned() } else { format!("{prefix}/x") };
-    let is_name = Reference::parse(&probe)
+    // Alone, `docker.io/team` would be the image `team` of `library`.
+    let is_name = Reference::parse(&format!("{prefix}/x"))
         .is_ok_and(|name| name.is_name_only() && is_below(&name.canonical_name(), prefix));
     if is_name && oci::reference::is_domain(domain) {
         return Ok(());
@@ -406,6 +406,11 @@ mod tests {
                 },
                 Rule { prefix: "docker.io/library".into(), blocked: true, ..Rule::default() },
                 Rule {
+                    prefix: "docker.io/team".into(),
+                    location: Some("own.example/us".into()),
+                    ..Rule::default()
+                },
+                Rule {
                     prefix: "ghcr.io/me".into(),
                     mirrors: vec![Mirror { location: "http://near:5000/cache".into(), credentials: token }],
                     location: Some("ghcr.io/moved".into()),
@@ -415,6 +420,7 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(places(&config, "you/app", Access::Pull), ["Secure own.example hub/you/app Bearer"]);
+        assert_eq!(places(&config, "team/app", Access::Pull), ["Secure own.example us/app Anonymous"]);
         assert_eq!(
             places(&config, "ghcr.io/me/app", Access::Pull),
             ["Plain near:5000 cache/app Bearer".to_owned(), format!("Secure ghcr.io moved/app {ME}")]
