@@ -26,6 +26,9 @@ impl Puller<'_> {
         check_types(&chosen.manifest.descriptor.media_type, &manifest)?;
         let id = ImageId(manifest.config.digest.clone());
         if self.store.has_image(&id) {
+            if chosen.indexes.is_empty() {
+                self.warn_of_known(reference, &id).await?;
+            }
             return Ok(id);
         }
         let config = self.repository.blob_of(&manifest.config).await;
@@ -84,6 +87,13 @@ impl Puller<'_> {
         // The same blob under two diffIDs is refused here: a layer knows its own.
         let all = wanted.iter().map(|one| here[&one.blob.digest].clone());
         Ok(all.collect())
+    }
+
+    async fn warn_of_known(&self, reference: &Reference, id: &ImageId) -> Result<()> {
+        let (store, id) = (self.store.clone(), id.clone());
+        let image = blocking(move || store.image(&id)).await?;
+        self.warn_of_platform(reference, &image.config);
+        Ok(())
     }
 
     fn warn_of_platform(&self, reference: &Reference, image: &oci::Image) {
