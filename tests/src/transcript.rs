@@ -212,6 +212,10 @@ fn without_exec_duration(line: &str) -> String {
 const EXEC_DURATION: &str = r#""execDuration":""#;
 
 fn alike_word(word: &str) -> String {
+    // Progress is told of an id: `4f1c2a9b8d7e: Pull complete`.
+    if let Some(word) = word.strip_suffix(':') {
+        return alike_word(word) + ":";
+    }
     let bare = word.strip_prefix("sha256:").unwrap_or(word);
     let hex = bare.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if hex && matches!(bare.len(), 12 | 64) {
@@ -250,6 +254,7 @@ mod tests {
             alike(&format!("{id}   busybox  2026-11-21T09:00:00.123456789Z")),
             "<id>  busybox  <time>"
         );
+        assert_eq!(alike(&format!("{id}: Pull complete")), "<id>: Pull complete");
         assert_eq!(alike("kogge: no such thing"), "docker: no such thing");
         assert_eq!(alike("deadbeef"), "deadbeef");
         assert_eq!(alike(r#"{"execDuration":"10","k":"1"}"#), r#"{"execDuration":"","k":"1"}"#);
