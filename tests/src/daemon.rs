@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,6 +90,17 @@ impl Host {
             .arg(program)
             .args(arguments);
         command
+    }
+
+    /// Runs `f` on a thread in the host's network namespace; sockets and threads that it makes stay there.
+    ///
+    /// # Panics
+    /// If the namespace cannot be entered.
+    pub fn inside<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        let namespace = sys::namespace::open(&self.holder.id().to_string(), sys::namespace::Kinds::NET);
+        let namespace = namespace.expect("the holder lives");
+        sys::namespace::in_namespace(namespace.as_fd(), sys::namespace::Kinds::NET, || Ok(f()))
+            .expect("the namespace can be entered")
     }
 
     /// Runs a program in the host's network namespace and returns its output.

@@ -10,9 +10,11 @@
 pub mod client;
 pub mod daemon;
 pub mod image;
+pub mod registry;
 pub mod remains;
 pub mod transcript;
 
 pub use client::{Client, Output};
 pub use daemon::{Daemon, Host};
+pub use registry::Registry;
 pub use transcript::Transcript;
