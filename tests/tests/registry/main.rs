@@ -9,5 +9,6 @@
 
 mod cuts;
 mod kills;
+mod scenes;
 mod wire;
 mod world;
