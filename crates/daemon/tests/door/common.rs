@@ -54,6 +54,11 @@ impl Daemon {
         self.folder.path().join("kogge.sock")
     }
 
+    /// Where it has everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn pid_file(&self) -> PathBuf {
         self.folder.path().join("kogged.pid")
     }
