@@ -70,9 +70,7 @@ pub async fn pull(
     if let Err(error) = &pulled
         && error.errno() == Some(NO_SPACE)
     {
-        // What other layers have brought so far would only be in the way.
-        let store = store.clone();
-        blocking(move || store.discard_partials()).await?;
+        make_room(store).await;
     }
     let pulled = pulled?;
     let newer = pulled.iter().any(|one| one.newer);
@@ -183,6 +181,19 @@ impl Puller<'_> {
 
     fn tell(&self, id: &str, action: Action) {
         (self.report)(Progress { id: id.into(), action });
+    }
+}
+
+/// What other layers have brought so far would only be in the way.
+async fn make_room(store: &Store) {
+    let store = store.clone();
+    let made = blocking(move || {
+        store.discard_partials()?;
+        store.collect()?;
+        store.sweep()
+    });
+    if let Err(error) = made.await {
+        tracing::warn!(%error, "what a pull without room has brought is still there");
     }
 }
 
