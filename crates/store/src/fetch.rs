@@ -152,6 +152,10 @@ impl Partial {
                 self.discard()?;
                 Err(error)
             }
+            Err(Failure::Rotten(error)) => {
+                self.discard_rotten()?;
+                Err(error)
+            }
             Err(Failure::Resumable(error)) => Err(error),
         }
     }
@@ -209,7 +213,7 @@ impl Partial {
         if Digest::from_sha256(growing.hash.finalize().into()) != self.blob.digest {
             let digest = &self.blob.digest;
             let words = format!("filesystem layer verification failed for digest {digest}");
-            return Err(Failure::Useless(Error::invalid(words)));
+            return Err(Failure::Rotten(Error::invalid(words)));
         }
         told(Fetching::Verified);
         Ok(())
@@ -220,6 +224,8 @@ impl Partial {
 enum Failure {
     Resumable(Error),
     Useless(Error),
+    /// They are not the blob's.
+    Rotten(Error),
 }
 
 impl From<Error> for Failure {

@@ -3,6 +3,9 @@
 //! ```text
 //!   partials/<hex> --grows, through cancels and kills--> whole and verified --an image needs it--> content/blobs/
 //! ```
+//! What is whole is only read from then on: whoever waits for it to become a blob finds the bytes that were verified,
+//! whatever another image says of them.
+//!
 //! Nothing here is believed before all of it has the right digest, so nothing here is synced; what a power loss damaged
 //! is noticed at the end and fetched anew. A partial that nobody went on with for three days goes.
 
@@ -36,8 +39,18 @@ impl Partial {
         self.length
     }
 
-    /// Takes away what is here: it was no beginning of the blob, or there is no room.
+    /// Takes away what is here: it was no beginning of the blob, or there is no room. What was whole before stays, for
+    /// others may wait for it.
     pub(crate) fn discard(self) -> Result<()> {
+        match self.claim.leaves {
+            Some(State::Whole) => Ok(()),
+            _ => self.discard_rotten(),
+        }
+    }
+
+    /// Takes away bytes that have not the blob's digest.
+    pub(crate) fn discard_rotten(mut self) -> Result<()> {
+        self.claim.leaves = None;
         fs::remove_file_if_exists(self.claim.store.partial_path(&self.blob.digest)).map(drop)
     }
 }
@@ -53,6 +66,8 @@ enum State {
     Open,
     /// Closed, and the digest was right.
     Whole,
+    /// The same, and unpacked once more.
+    Reread,
 }
 
 impl Partials {
@@ -96,6 +111,10 @@ impl Store {
         refuse_other_algorithms(&blob.digest)?;
         lease.hold(Held::Blob(blob.digest.clone()));
         let claim = self.claim(&blob.digest)?;
+        if claim.leaves == Some(State::Whole) {
+            let file = self.open_whole(blob)?;
+            return Ok(Partial { file, blob: blob.clone(), length: blob.size, claim });
+        }
         let how = fs::OpenHow {
             access: fs::Access::ReadWrite,
             create: fs::Create::IfMissing,
@@ -115,22 +134,41 @@ impl Store {
 
     fn claim(&self, digest: &Digest) -> Result<Claim> {
         let mut states = self.inner.partials.lock();
-        if states.insert(digest.clone(), State::Open) == Some(State::Open) {
-            return Err(Error::conflict("it is being fetched already"));
-        }
-        Ok(Claim { store: self.clone(), digest: digest.clone(), leaves: None })
+        let (state, leaves) = match states.get(digest) {
+            Some(State::Open | State::Reread) => return Err(Error::conflict("it is being fetched already")),
+            Some(State::Whole) if fs::exists(self.partial_path(digest))? => {
+                (State::Reread, Some(State::Whole))
+            }
+            _ => (State::Open, None),
+        };
+        states.insert(digest.clone(), state);
+        Ok(Claim { store: self.clone(), digest: digest.clone(), leaves })
     }
 
     pub(crate) fn is_whole_partial(&self, digest: &Digest) -> Result<bool> {
-        let is_whole = self.inner.partials.lock().get(digest) == Some(&State::Whole);
+        let state = self.inner.partials.lock().get(digest).copied();
+        let is_whole = matches!(state, Some(State::Whole | State::Reread));
         Ok(is_whole && fs::exists(self.partial_path(digest))?)
     }
 
     /// A whole partial as a blob to be published; the file stays where it is until then.
     pub(crate) fn whole_partial(&self, blob: &Descriptor) -> Result<StagedBlob> {
-        let path = self.partial_path(&blob.digest);
-        let file = fs::open(&path, &fs::OpenHow::READ)?;
-        Ok(StagedBlob { scratch: Scratch::lasting(path), file, digest: blob.digest.clone(), size: blob.size })
+        let file = self.open_whole(blob)?;
+        if !self.is_whole_partial(&blob.digest)? {
+            return Err(Error::not_found(format!("blob {} not found", blob.digest)));
+        }
+        let scratch = Scratch::lasting(self.partial_path(&blob.digest));
+        Ok(StagedBlob { scratch, file, digest: blob.digest.clone(), size: blob.size })
+    }
+
+    /// `Invalid` if the blob is said to have another size than it has.
+    fn open_whole(&self, blob: &Descriptor) -> Result<File> {
+        let file = fs::open(self.partial_path(&blob.digest), &fs::OpenHow::READ)?;
+        let (got, wanted) = (fs::fstat(&file)?.size, blob.size);
+        if got != wanted {
+            return Err(Error::invalid(format!("blob {} has {got} bytes, expected {wanted}", blob.digest)));
+        }
+        Ok(file)
     }
 
     /// Removes all half-fetched blobs that nobody works with; says how many bytes that were.

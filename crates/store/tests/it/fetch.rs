@@ -211,6 +211,47 @@ fn what_a_failed_pull_has_fetched_is_there_for_the_next() {
     assert!(partials(folder.path()).is_empty());
 }
 
+/// One image has fetched a blob and waits for its other layers; meanwhile another names the same blob and lies about it.
+#[test]
+fn what_is_whole_is_not_touched_by_whoever_lies_about_it() {
+    let (folder, store) = store();
+    let remote = Remote::gzip(&root());
+    let lease = store.lease();
+    let layer = remote.fetch(&store, &lease, remote.bytes.as_slice()).unwrap();
+    let (other, wrong) = (store.lease(), Digest::sha256(b"other"));
+    let smaller = Descriptor { size: remote.blob.size - 1, ..remote.blob.clone() };
+    let error = store.partial(&other, &smaller).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    for rest in [&b""[..], b"more"] {
+        let partial = store.partial(&other, &remote.blob).unwrap();
+        assert_eq!(partial.length(), remote.blob.size);
+        // While it is unpacked again, the first image may well be finished.
+        assert_eq!(store.layer_hold(&lease, &remote.blob, &remote.diff_id).unwrap(), Some(layer.clone()));
+        assert_eq!(partial.finish(&other, &wrong, rest, &|_| ()).unwrap_err().kind(), Kind::Invalid);
+    }
+    let lying = Layer { blob: smaller, ..layer.clone() };
+    let error = store.image_add(&lease, fetched(&[&root()], vec![lying], "lying")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    store.image_add(&lease, fetched(&[&root()], vec![layer], "app")).unwrap();
+    assert_eq!(store.verify().unwrap(), []);
+    assert!(partials(folder.path()).is_empty() && rubbish(folder.path()).is_empty());
+}
+
+/// A disk may spoil what was verified before.
+#[test]
+fn what_was_whole_and_rotted_is_fetched_anew() {
+    let (folder, store) = store();
+    let remote = Remote::gzip(&root());
+    remote.fetch(&store, &store.lease(), remote.bytes.as_slice()).unwrap();
+    store.collect().unwrap();
+    let path = &partials(folder.path())[0];
+    std::fs::write(path, vec![0; remote.bytes.len()]).unwrap();
+    let lease = store.lease();
+    assert_eq!(remote.fetch(&store, &lease, io::empty()).unwrap_err().kind(), Kind::Invalid);
+    assert!(partials(folder.path()).is_empty());
+    remote.fetch(&store, &lease, remote.bytes.as_slice()).unwrap();
+}
+
 #[test]
 fn a_missing_tree_is_made_from_the_blob() {
     let (folder, store) = store();
