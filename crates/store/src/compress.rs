@@ -26,13 +26,16 @@ impl Store {
         if plain.is_empty() {
             return Ok(());
         }
-        self.compress_layers(lease, id, &plain).doing(|| format!("compressing the layers of {}", id.short()))
+        self.compress_layers(lease, id, plain).doing(|| format!("compressing the layers of {}", id.short()))
     }
 
-    fn compress_layers(&self, lease: &Lease, id: &ImageId, plain: &[Plain]) -> Result<()> {
+    fn compress_layers(&self, lease: &Lease, id: &ImageId, mut plain: Vec<Plain>) -> Result<()> {
+        for one in &mut plain {
+            self.hold_known(lease, one)?;
+        }
         let mut blobs = Vec::new();
         let mut staged = Vec::new();
-        let compressed = in_parallel(plain, |one| match &one.known {
+        let compressed = in_parallel(&plain, |one| match &one.known {
             Some(known) => Ok((one.blob.clone(), known.clone(), None)),
             None => {
                 let blob = self.compressed(&one.blob)?;
@@ -56,6 +59,16 @@ impl Store {
             Ok(())
         })?;
         self.write_layout();
+        Ok(())
+    }
+
+    /// Before it was held, what another image has may have been collected with that.
+    fn hold_known(&self, lease: &Lease, plain: &mut Plain) -> Result<()> {
+        let Some(known) = &plain.known else { return Ok(()) };
+        lease.hold(Held::Blob(known.digest.clone()));
+        if !self.blob_exists(&known.digest)? {
+            plain.known = None;
+        }
         Ok(())
     }
 
@@ -109,4 +122,29 @@ fn replaced(entry: &Entry, blobs: &[(Digest, Descriptor)]) -> Entry {
         }
     }
     entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Remove;
+    use crate::store::tests::{image, store};
+
+    #[test]
+    fn what_another_image_has_compressed_may_go_with_it() {
+        let (_folder, store) = store();
+        let [other, id] = ["other", "mine"].map(|name| image(&store, name, &[("a", b"1")]));
+        store.image_compress(&store.lease(), &other).unwrap();
+        let lease = store.lease();
+        let entry = store.hold_image(&lease, &id).unwrap();
+        let plain = plain_layers(&store.catalog(), &id, &entry);
+        assert!(plain[0].known.is_some());
+        let how = Remove { force: false, prune_children: true, in_use: &|_| Vec::new() };
+        store.remove("other", &how).unwrap();
+        store.compress_layers(&lease, &id, plain).unwrap();
+        drop(lease);
+        store.collect().unwrap();
+        assert_eq!(store.verify().unwrap(), []);
+        assert_eq!(store.image(&id).unwrap().layers[0].blob.media_type, media_type::OCI_LAYER_GZIP);
+    }
 }

@@ -148,3 +148,32 @@ fn discard_ingest(root: &Path) -> Result<()> {
 }
 
 const FOLDERS: &[&str] = &["content/blobs/sha256", "layers", "snapshots", "ingest", "partials", "trash"];
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{ImageId, Import};
+
+    pub(crate) fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        (folder, store)
+    }
+
+    /// An image of one layer with these files.
+    pub(crate) fn image(store: &Store, name: &str, files: &[(&str, &[u8])]) -> ImageId {
+        let reference = Some(oci::Reference::parse(name).unwrap());
+        store.import(tar(files).as_slice(), &Import { reference, ..Import::default() }).unwrap()
+    }
+
+    pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, name, *content).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+}
