@@ -33,10 +33,9 @@ impl Store {
         let wanted = self.wanted(held)?;
         let mut collected = Collected::default();
         let blobs = fs::read_dir(self.path("content/blobs/sha256"))?;
-        let is_unsettled = |diff_id: &Digest| wanted.contains(&Held::Layer(diff_id.clone()));
-        if blobs.iter().any(|hex| !is_wanted(hex, &wanted, Held::Blob))
-            && self.inner.unsettled.has_any_of(is_unsettled)
-        {
+        let is_unsettled =
+            |held: &Held| matches!(held, Held::Layer(diff_id) if self.inner.unsettled.has(diff_id));
+        if blobs.iter().any(|hex| !is_wanted(hex, &wanted, Held::Blob)) && wanted.iter().any(is_unsettled) {
             // A snapshot's tree may lose the blob from which it could be made again.
             self.settle()?;
         }
@@ -56,6 +55,7 @@ impl Store {
                 self.discard(&self.path("layers").join(&hex))?;
             }
         }
+        self.inner.unsettled.forget_but(|diff_id| wanted.contains(&Held::Layer(diff_id.clone())));
         Ok(collected)
     }
 

@@ -14,6 +14,7 @@ use crate::catalog::Entry;
 use crate::content::StagedBlob;
 use crate::image::new_manifest;
 use crate::layer::{pack, piped, spool};
+use crate::lease::Held;
 use crate::publish::Staged;
 use crate::verify::Problem;
 use crate::{ImageId, Store};
@@ -185,7 +186,7 @@ impl Store {
     fn renew_manifest(&self, id: &ImageId, entry: &Entry) -> Result<()> {
         let (manifest, bytes) = new_manifest(&self.blob_read(&id.0)?, &entry.layers);
         let lease = self.lease();
-        lease.hold(crate::lease::Held::Blob(manifest.digest.clone()));
+        lease.hold(Held::Blob(manifest.digest.clone()));
         self.publish(vec![Staged::Blob(self.stage_document(&bytes)?)])?;
         self.inner.db.update(|catalog| {
             if let Some(entry) = catalog.images.get_mut(id) {
@@ -207,6 +208,9 @@ impl Store {
         if let Some(key) = self.mounted_over(diff_id, owners)? {
             return Ok(Outcome::Left(format!("container {key:.12} runs on it: stop that first")));
         }
+        let lease = self.lease();
+        lease.hold(Held::Layer(diff_id.clone()));
+        lease.hold(Held::Blob(layer.blob.digest.clone()));
         match self.rebuild_layer(diff_id, &layer.blob.digest) {
             Ok(()) => Ok(Outcome::Mended("unpacked again")),
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Internal) => {

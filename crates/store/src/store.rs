@@ -166,6 +166,15 @@ pub(crate) mod tests {
         store.import(tar(files).as_slice(), &Import { reference, ..Import::default() }).unwrap()
     }
 
+    /// Takes an image out of the catalog, and nothing more yet.
+    pub(crate) fn forget(store: &Store, id: &ImageId) {
+        let forgotten = store.inner.db.update(|catalog| {
+            catalog.remove(id);
+            Ok(())
+        });
+        forgotten.unwrap();
+    }
+
     pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, content) in files {
