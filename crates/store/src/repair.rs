@@ -13,7 +13,7 @@ use sys::fs;
 use crate::catalog::Entry;
 use crate::content::StagedBlob;
 use crate::image::new_manifest;
-use crate::layer::{pack, piped, spool};
+use crate::layer::{StagedTree, pack, piped, spool};
 use crate::lease::Held;
 use crate::publish::Staged;
 use crate::verify::Problem;
@@ -23,7 +23,7 @@ use crate::{ImageId, Store};
 pub struct Owners<'a> {
     /// The image of the snapshot with this key, if somebody remembers.
     pub image_of: &'a dyn Fn(&str) -> Option<ImageId>,
-    /// Whether it is mounted: what lies below must stay where it is.
+    /// Whether a container runs on it, or is about to. What this process has mounted the store knows by itself.
     pub is_mounted: &'a dyn Fn(&str) -> bool,
 }
 
@@ -205,14 +205,11 @@ impl Store {
         let Some(layer) = layers.find(|layer| layer.diff_id == *diff_id) else {
             return Ok(Outcome::Left("no image has the layer any more".into()));
         };
-        if let Some(key) = self.mounted_over(diff_id, owners)? {
-            return Ok(Outcome::Left(format!("container {key:.12} runs on it: stop that first")));
-        }
         let lease = self.lease();
         lease.hold(Held::Layer(diff_id.clone()));
         lease.hold(Held::Blob(layer.blob.digest.clone()));
-        match self.rebuild_layer(diff_id, &layer.blob.digest) {
-            Ok(()) => Ok(Outcome::Mended("unpacked again")),
+        match self.remade_tree(diff_id, &layer.blob.digest) {
+            Ok(tree) => self.swap_tree(tree, owners),
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid | Kind::Internal) => {
                 tracing::warn!(layer = %diff_id, %error, "not unpacked again");
                 Ok(lost())
@@ -221,7 +218,17 @@ impl Store {
         }
     }
 
-    /// A tree that somebody has mounted must not be taken away below him.
+    /// A tree that somebody has mounted must not be taken away below him, and nobody mounts while it goes.
+    fn swap_tree(&self, tree: StagedTree, owners: &Owners<'_>) -> Result<Outcome> {
+        let _frozen = self.inner.mounts.freeze();
+        if let Some(why) = self.mounted_over(&tree.diff_id, owners)? {
+            return Ok(Outcome::Left(why));
+        }
+        self.replace_tree(tree)?;
+        Ok(Outcome::Mended("unpacked again"))
+    }
+
+    /// Who has it mounted, in words.
     fn mounted_over(&self, diff_id: &Digest, owners: &Owners<'_>) -> Result<Option<String>> {
         for key in self.snapshot_keys()? {
             let stands = match self.snapshot(&key) {
@@ -230,7 +237,10 @@ impl Store {
                 Err(_) => true,
             };
             if stands && (owners.is_mounted)(&key) {
-                return Ok(Some(key));
+                return Ok(Some(format!("container {key:.12} runs on it: stop that first")));
+            }
+            if stands && self.inner.mounts.has(&key) {
+                return Ok(Some(format!("the files of container {key:.12} are still open: try again soon")));
             }
         }
         Ok(None)

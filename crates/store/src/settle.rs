@@ -16,7 +16,7 @@ use fault::{Doing, Error, Kind, Result};
 use oci::Digest;
 
 use crate::Store;
-use crate::layer::Record;
+use crate::layer::{Record, StagedTree};
 
 /// The trees that a power loss would damage.
 #[derive(Debug, Default)]
@@ -126,10 +126,19 @@ impl Store {
     }
 
     pub(crate) fn rebuild_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<()> {
+        self.replace_tree(self.remade_tree(diff_id, blob)?)
+    }
+
+    pub(crate) fn remade_tree(&self, diff_id: &Digest, blob: &Digest) -> Result<StagedTree> {
         let tree = self.stage_tree(self.blob_open(blob)?, blob)?;
         if tree.diff_id != *diff_id {
             return Err(Error::internal(format!("blob {blob} is damaged")));
         }
+        Ok(tree)
+    }
+
+    pub(crate) fn replace_tree(&self, tree: StagedTree) -> Result<()> {
+        let diff_id = &tree.diff_id;
         // First, so that nobody takes the new tree for the old one, which may just be settled.
         self.inner.unsettled.add(diff_id);
         self.discard(&self.layer_path(diff_id))?;

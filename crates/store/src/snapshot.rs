@@ -1,17 +1,18 @@
 //! Snapshots: a writable layer of one's own over an image's layers, mounted with overlayfs.
 //!
 //! A snapshot is a directory with a record; it exists whole or not at all. Nothing is attached to the host's tree: a mount
-//! is handed out as a detached descriptor. Whether it is mounted now, and that it is mounted only once, is the holder's
-//! matter. Removing is a rename; [`Store::sweep`] deletes.
+//! is handed out as a detached descriptor. That it is mounted only once is the holder's matter; as long as the
+//! descriptor is held, a repair leaves the trees below where they are. Removing is a rename; [`Store::sweep`] deletes.
 //!
 //! Making one waits for no disk (decision 0009): its record says nothing that its image does not say, so after a power loss
 //! [`Store::snapshot_restore`] makes it anew for whoever remembers key and image. An image leaves the catalog only after
 //! the records of its snapshots are on disk.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use fault::{Doing, Error, Kind, Result};
 use oci::Digest;
@@ -40,6 +41,37 @@ pub struct MountOptions {
     /// Nothing is synced: after a crash of the machine the writable layer is lost. For what is thrown away anyway.
     pub volatile: bool,
     pub readonly: bool,
+}
+
+/// What this process has mounted. Mounting is reading; whoever writes changes what lies below.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts {
+    mounting: RwLock<()>,
+    held: Mutex<HashMap<String, Weak<OwnedFd>>>,
+}
+
+impl Mounts {
+    /// Keeps everybody from mounting until the guard goes.
+    pub(crate) fn freeze(&self) -> RwLockWriteGuard<'_, ()> {
+        self.mounting.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.held().get(key).is_some_and(|mount| mount.strong_count() > 0)
+    }
+
+    fn add(&self, key: &str, mount: impl FnOnce() -> Result<OwnedFd>) -> Result<Arc<OwnedFd>> {
+        let _mounting = self.mounting.read().unwrap_or_else(PoisonError::into_inner);
+        let mount = Arc::new(mount()?);
+        let mut held = self.held();
+        held.retain(|_, mount| mount.strong_count() > 0);
+        held.insert(key.into(), Arc::downgrade(&mount));
+        Ok(mount)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Weak<OwnedFd>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// `snapshot.json`.
@@ -207,7 +239,11 @@ impl Snapshot {
     }
 
     /// A detached mount. The same snapshot must not be mounted twice at once.
-    pub fn mount(&self, options: MountOptions) -> Result<OwnedFd> {
+    pub fn mount(&self, options: MountOptions) -> Result<Arc<OwnedFd>> {
+        self.store.inner.mounts.add(&self.key, || self.mount_now(options))
+    }
+
+    fn mount_now(&self, options: MountOptions) -> Result<OwnedFd> {
         let (upper, work, lower) = (self.upper(), self.work(), self.lower_dirs());
         // An earlier volatile mount leaves this mark; within one boot nothing was lost, so it may go
         // (Documentation/filesystems/overlayfs.rst, "Volatile mount").

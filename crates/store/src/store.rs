@@ -14,7 +14,7 @@ use crate::lease::Leases;
 use crate::partial::Partials;
 use crate::scratch::Scratch;
 use crate::settle::Unsettled;
-use crate::snapshot::init_layer;
+use crate::snapshot::{Mounts, init_layer};
 
 /// A handle of an open store; clones share it, and the last one to go closes it.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) leases: Leases,
     pub(crate) unsettled: Unsettled,
     pub(crate) partials: Partials,
+    pub(crate) mounts: Mounts,
     pub(crate) uses: Uses,
     /// Makes names in `ingest` and `trash` unique in this process; both are emptied of other processes' names at open.
     scratch_count: AtomicU64,
@@ -65,6 +66,7 @@ impl Store {
             leases: Leases::default(),
             unsettled: Unsettled::default(),
             partials: Partials::default(),
+            mounts: Mounts::default(),
             uses: Uses::default(),
             scratch_count: AtomicU64::new(0),
             sweeping: Mutex::new(()),

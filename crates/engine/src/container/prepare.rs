@@ -123,7 +123,7 @@ pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
     intend(engine, &record)?;
     let mut root = Root::of(match rootfs {
         Some(rootfs) => rootfs,
-        None => Arc::new(mount(engine, &record.id, record.is_volatile())?),
+        None => mount(engine, &record.id, record.is_volatile())?,
     })?;
     sys::crash::point("container.start.rootfs");
     check_working_dir(root.given.as_fd(), &record.config.working_dir)?;
@@ -166,7 +166,7 @@ fn intend(engine: &Engine, record: &Record) -> Result<()> {
 }
 
 /// The container's root, mounted nowhere. Blocks.
-pub(super) fn mount(engine: &Engine, id: &ContainerId, volatile: bool) -> Result<OwnedFd> {
+pub(super) fn mount(engine: &Engine, id: &ContainerId, volatile: bool) -> Result<Arc<OwnedFd>> {
     let snapshot = engine.store().snapshot(id.as_str())?;
     snapshot.mount(MountOptions { volatile, readonly: false }).doing(|| format!("mounting the root of {id}"))
 }

@@ -151,7 +151,6 @@ impl Task {
         let id = self.id.clone();
         let volatile = self.of_view(|view| view.record.is_volatile());
         let mounted = self.engine.blocking(move |engine| prepare::mount(engine, &id, volatile)).await?;
-        let mounted = Arc::new(mounted);
         self.rootfs = Some(mounted.clone());
         self.keep_rootfs_for_now();
         Ok(Some(mounted))

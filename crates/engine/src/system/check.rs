@@ -40,8 +40,7 @@ pub async fn repair(engine: &Engine, how: Repair) -> Result<Check> {
 fn repair_now(engine: &Engine, how: Repair) -> Result<Check> {
     let image_of =
         |key: &str| -> Option<ImageId> { engine.containers().get(key)?.view().record.image_id.parse().ok() };
-    let is_mounted =
-        |key: &str| engine.containers().get(key).is_some_and(|one| one.view().record.state.status.is_up());
+    let is_mounted = |key: &str| is_running(engine, key);
     let owners = Owners { image_of: &image_of, is_mounted: &is_mounted };
     let mut problems = Vec::new();
     for Repaired { problem, outcome } in engine.store().repair(&owners)? {
@@ -52,6 +51,14 @@ fn repair_now(engine: &Engine, how: Repair) -> Result<Check> {
         problems.push(with_outcome(problem.row(), &outcome));
     }
     Ok(Check { problems })
+}
+
+/// Or about to, or not yet settled: from its intent to its end a run has a folder. A look into a container's files, and
+/// the root that is kept for a restart, are mounts of this process, of which the store knows.
+fn is_running(engine: &Engine, key: &str) -> bool {
+    let Ok(id) = key.parse::<ContainerId>() else { return false };
+    let is_up = engine.containers().get(key).is_some_and(|one| one.view().record.state.status.is_up());
+    is_up || sys::fs::exists(engine.config().run_folder(&id)).unwrap_or(true)
 }
 
 fn with_outcome(row: Problem, outcome: &Outcome) -> Problem {

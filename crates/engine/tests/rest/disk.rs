@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use api::system::{DiskUsageOptions, Problem};
+use engine::archive;
 use engine::system::{self, Repair};
 
 use crate::in_house;
@@ -160,6 +161,29 @@ fn a_container_gets_its_snapshot_and_its_record_back() {
         assert_eq!(repaired(house, false).await, [("missing snapshot".to_owned(), true, words)]);
         assert_eq!(house.run(&id).await, (0, "here\n".to_owned()));
         assert_eq!(repaired(house, false).await, []);
+    });
+}
+
+/// A look into a container's files, and its end, leave its root mounted for a while.
+#[test]
+fn what_lies_below_a_kept_root_is_not_replaced() {
+    in_house(async |house| {
+        let id = house.create_shell("echo here").await;
+        archive::stat(&house.engine, &id, "/bin").await.unwrap();
+        let store = house.engine.store();
+        let layer = store.images().unwrap().remove(0).layers.remove(0).diff_id;
+        let record = store.layer_path(&layer).join("layer.json");
+        let whole = std::fs::read(&record).unwrap();
+        std::fs::write(&record, "{").unwrap();
+        let why = format!("the files of container {id:.12} are still open: try again soon");
+        assert_eq!(repaired(house, false).await, [("damaged layer".to_owned(), false, why)]);
+        std::fs::write(&record, &whole).unwrap();
+        assert_eq!(house.run(&id).await, (0, "here\n".to_owned()));
+        std::fs::write(&record, "{").unwrap();
+        // Its run may not be put away yet, which is told in other words.
+        let outcomes = repaired(house, false).await;
+        assert!(matches!(&outcomes[..], [(kind, false, _)] if kind == "damaged layer"), "{outcomes:?}");
+        std::fs::write(&record, &whole).unwrap();
     });
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use store::{Commit, Image, Outcome, Owners, Problem, Repaired, Store};
+use store::{Commit, Image, MountOptions, Outcome, Owners, Problem, Repaired, Store};
 
 use crate::make::{docker_archive, gzip, import, name, oci_layout, reopen, root, store, tar};
 
@@ -144,6 +144,51 @@ fn a_tree_that_is_mounted_stays_where_it_is() {
     let outcome = store.repair(&owners).unwrap().remove(0).outcome;
     assert_eq!(outcome, Outcome::Left("container 0123456789ab runs on it: stop that first".into()));
     assert!(!store.layer_path(&diff_id).join("diff/bin/sh").exists());
+}
+
+/// A container's root stays mounted for a while after its end, and for a look into it.
+#[test]
+fn a_tree_below_an_open_root_stays_where_it_is() {
+    let (_folder, store) = store();
+    let id = import(&store, &root(), "base");
+    let diff_id = store.image(&id).unwrap().layers[0].diff_id.clone();
+    let snapshot = store.snapshot_create("0123456789abcdef", Some(&id)).unwrap();
+    store.sweep().unwrap();
+    std::fs::remove_file(store.layer_path(&diff_id).join("diff/bin/sh")).unwrap();
+    let mount = snapshot.mount(MountOptions::default()).unwrap();
+    let outcome = store.repair(&Owners::none()).unwrap().remove(0).outcome;
+    let words = "the files of container 0123456789ab are still open: try again soon";
+    assert_eq!(outcome, Outcome::Left(words.into()));
+    drop(mount);
+    let outcome = store.repair(&Owners::none()).unwrap().remove(0).outcome;
+    assert_eq!(outcome, Outcome::Mended("unpacked again"));
+}
+
+/// Somebody starts a container between the question and the answer.
+#[test]
+fn nobody_mounts_a_tree_that_is_just_replaced() {
+    let (_folder, store) = store();
+    let id = import(&store, &root(), "base");
+    let diff_id = store.image(&id).unwrap().layers[0].diff_id.clone();
+    let snapshot = store.snapshot_create("work", Some(&id)).unwrap();
+    store.sweep().unwrap();
+    std::fs::remove_file(store.layer_path(&diff_id).join("diff/bin/sh")).unwrap();
+    std::thread::scope(|scope| {
+        let (mounted, mounts) = std::sync::mpsc::channel();
+        let snapshot = &snapshot;
+        let is_mounted = |_: &str| {
+            let mounted = mounted.clone();
+            scope.spawn(move || mounted.send(snapshot.mount(MountOptions::default()).unwrap()));
+            // It would come by now if it could.
+            assert!(mounts.recv_timeout(std::time::Duration::from_millis(100)).is_err());
+            false
+        };
+        let outcome =
+            store.repair(&Owners { image_of: &|_| None, is_mounted: &is_mounted }).unwrap().remove(0).outcome;
+        assert_eq!(outcome, Outcome::Mended("unpacked again"));
+        let mount = mounts.recv().unwrap();
+        sys::fs::open_beneath(&*mount, Path::new("bin/sh"), &sys::fs::OpenHow::READ).unwrap();
+    });
 }
 
 #[test]

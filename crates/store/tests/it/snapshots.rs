@@ -6,6 +6,7 @@ use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fault::Kind;
 use store::{ChangeKind, Commit, ImageId, MountOptions, Remove, Snapshot, Store};
@@ -14,7 +15,7 @@ use crate::make::{docker_archive, import, members, root, store, tar};
 
 /// A mounted snapshot: a path to its root that lives as long as the mount.
 struct Mounted {
-    _mount: OwnedFd,
+    _mount: Arc<OwnedFd>,
     path: PathBuf,
 }
 
