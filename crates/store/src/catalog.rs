@@ -91,6 +91,14 @@ impl Catalog {
         }
     }
 
+    /// Gives an image that lost something the manifest and the layers with which it came again.
+    pub(crate) fn mend(&mut self, id: &ImageId, again: &Entry) {
+        if let Some(entry) = self.images.get_mut(id) {
+            entry.manifest = again.manifest.clone();
+            entry.layers = again.layers.clone();
+        }
+    }
+
     /// Points a name at an image and says which image it pointed at before.
     pub(crate) fn tag(&mut self, name: Reference, id: &ImageId, now: &str) -> Option<ImageId> {
         if let Some(entry) = self.images.get_mut(id) {

@@ -274,7 +274,9 @@ impl Store {
                 pinned: false,
                 signed: image.signed.clone(),
             };
-            entries.push(Entering { id: image.id(), entry, names: image.names, indexed: image.indexed });
+            let id = image.id();
+            let mends = self.has_image(&id) && !self.is_whole(&id)?;
+            entries.push(Entering { id, entry, names: image.names, indexed: image.indexed, mends });
         }
         self.publish(staged)?;
         sys::crash::point("store.register.published");
@@ -291,12 +293,17 @@ struct Entering {
     entry: Entry,
     names: Vec<Reference>,
     indexed: Option<Indexed>,
+    /// It is here, and not all that it needs.
+    mends: bool,
 }
 
 fn enter(catalog: &mut Catalog, entries: Vec<Entering>) -> Vec<Moved> {
     let now = sys::time::now_rfc3339_nano();
     let mut moved = Vec::new();
-    for Entering { id, entry, names, indexed } in entries {
+    for Entering { id, entry, names, indexed, mends } in entries {
+        if mends {
+            catalog.mend(&id, &entry);
+        }
         catalog.add(id.clone(), entry);
         for name in names {
             let before = catalog.tag_as(name.clone(), &id, indexed.as_ref(), &now);

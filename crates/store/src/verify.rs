@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use sys::fs;
 
 use crate::catalog::{Catalog, Entry};
+use crate::index::Indexed;
 use crate::{ImageId, Store};
 
 /// Something that is not as it should be.
@@ -63,6 +64,21 @@ impl Store {
             _ => true,
         });
         Ok(problems)
+    }
+
+    /// Whether all is here that an image and its names' indexes need; what it holds is not looked at.
+    pub fn is_whole(&self, id: &ImageId) -> Result<bool> {
+        let catalog = self.catalog();
+        let Some(entry) = catalog.images.get(id) else { return Ok(false) };
+        let mut lacking = Vec::new();
+        self.lacking(id, entry, &mut lacking)?;
+        let indexes = catalog.indexes.values().filter(|indexed| indexed.images.contains(id));
+        for digest in indexes.flat_map(Indexed::blobs) {
+            if !self.blob_exists(digest)? {
+                return Ok(false);
+            }
+        }
+        Ok(lacking.is_empty())
     }
 
     fn damaged_blobs(&self) -> Result<Vec<Problem>> {

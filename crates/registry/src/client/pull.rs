@@ -149,14 +149,15 @@ impl Puller<'_> {
         self.named(reference, before, id, digest, naming).await
     }
 
-    /// The image is here if the registry still means the same digest by the name. Asking costs no bytes, and does not
-    /// count where pulls are counted.
+    /// The image is here, whole, if the registry still means the same digest by the name. Asking costs no bytes, and does
+    /// not count where pulls are counted.
     async fn unchanged(&self, reference: &Reference, key: &Key) -> Result<Option<(Image, Digest)>, Trouble> {
         // What is wrong will be told by the request for all of it.
         let Ok(Some(head)) = self.repository.manifest_head_of(key).await else { return Ok(None) };
         let Some(id) = self.store.named(&reference.with_digest(head.digest.clone())) else { return Ok(None) };
         let store = self.store.clone();
-        let Ok(image) = blocking(move || store.image(&id)).await else { return Ok(None) };
+        let whole = blocking(move || Ok(store.is_whole(&id)?.then_some(store.image(&id)?)));
+        let Ok(Some(image)) = whole.await else { return Ok(None) };
         Ok(self.would_choose(&image.config.platform()).then_some((image, head.digest)))
     }
 

@@ -105,6 +105,28 @@ fn lost_bytes_come_back_with_the_image() {
     }
 }
 
+/// A registry has other bytes for the same layer than the archive had from which the image came.
+#[test]
+fn lost_bytes_come_back_in_another_form() {
+    let (folder, store) = store();
+    let archive = docker_archive("app:1", &[&root()]);
+    let id = store.load(archive.as_slice(), &[], &mut |_| ()).unwrap()[0].id.clone();
+    let layer = store.image(&id).unwrap().layers[0].clone();
+    std::fs::remove_file(blob(folder.path(), &layer.blob.digest)).unwrap();
+    assert!(!store.is_whole(&id).unwrap());
+    let packed = gzip(&root());
+    let descriptor = oci::Descriptor::of(oci::media_type::OCI_LAYER_GZIP, &packed);
+    let lease = store.lease();
+    let partial = store.partial(&lease, &descriptor).unwrap();
+    let fetched = partial.finish(&lease, &layer.diff_id, packed.as_slice(), &|_| ()).unwrap();
+    let image = crate::fetch::fetched(&[&root()], vec![fetched], "app:1");
+    let image = store::Fetched { config: store.image(&id).unwrap().config_bytes, ..image };
+    assert_eq!(store.image_add(&lease, image).unwrap(), id);
+    drop(lease);
+    assert!(store.is_whole(&id).unwrap());
+    assert_eq!(repaired(&store), []);
+}
+
 #[test]
 fn trees_are_unpacked_again() {
     let (folder, store) = store();

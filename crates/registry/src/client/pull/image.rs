@@ -15,7 +15,7 @@ use crate::client::trouble::Trouble;
 use crate::client::{Action, blocking};
 
 impl Puller<'_> {
-    /// The image of a manifest; nothing is fetched if it is here.
+    /// The image of a manifest; nothing is fetched if it is here. Of one that lost something only that is fetched.
     pub(super) async fn image(
         &self,
         reference: &Reference,
@@ -25,7 +25,8 @@ impl Puller<'_> {
         let manifest: oci::Manifest = chosen.manifest.read()?;
         check_types(&chosen.manifest.descriptor.media_type, &manifest)?;
         let id = ImageId(manifest.config.digest.clone());
-        if self.store.has_image(&id) {
+        let (store, wanted) = (self.store.clone(), id.clone());
+        if blocking(move || store.is_whole(&wanted)).await? {
             if chosen.indexes.is_empty() {
                 self.warn_of_known(reference, &id).await?;
             }

@@ -3,6 +3,7 @@
 use fault::Kind;
 use oci::{Descriptor, Digest, Index, Platform, media_type};
 use registry::client::{Pull, pull};
+use store::Owners;
 
 use super::scene::{Scene, Told, pull_with, registries, run, wanted};
 
@@ -27,6 +28,26 @@ fn an_image_comes_whole_and_is_named_by_tag_and_digest() {
         format!("Status: Downloaded newer image for {}", name.familiar()),
     ];
     assert_eq!(told.lines(), expected);
+}
+
+/// After a repair set a damaged blob aside.
+#[test]
+fn what_an_image_lost_is_fetched_again() {
+    let scene = Scene::honest();
+    let id = scene.publish("app:1", 1000);
+    index(&scene, &[Platform::host()]);
+    for name in ["app:1", "app:many"] {
+        let (store, reference) = (scene.store(&name.replace(':', "-")), scene.name(name));
+        let digest = run(pull_with(&registries(), &store, &reference)).unwrap()[0].digest.clone();
+        let image = store.image(&id).unwrap();
+        for lost in [&digest, &id.0, &image.manifest.digest, &image.layers[0].blob.digest] {
+            let folder = store.layer_path(&image.layers[0].diff_id).join("../../content/blobs/sha256");
+            std::fs::write(folder.join(lost.hex()), b"rot").unwrap();
+            store.repair(&Owners::none()).unwrap();
+            run(pull_with(&registries(), &store, &reference)).unwrap();
+            assert_eq!(store.verify().unwrap(), [], "{name} {lost}");
+        }
+    }
 }
 
 /// Puts an index over `app:1` under `app:many`, as if it were for this platform and another.
