@@ -64,10 +64,15 @@ fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
     let chosen = Chosen::of(engine, &filters)?;
     let before = engine.store().usage().layers;
     let mut deleted = Vec::new();
-    for image in engine.store().images()? {
+    let images = engine.store().images()?;
+    let may_go = |image: &Image| chosen.holds(image) && is_free(engine, image);
+    for image in &images {
         let dangling = image.tags.is_empty() && image.digests.is_empty() && image.indexed_by.is_empty();
-        if (dangling || !dangling_only) && chosen.holds(&image) && is_free(engine, &image) {
-            deleted.extend(remove_all_names(engine, &image)?);
+        // Other platforms that would lose their name with it must be free, too.
+        let along = engine.store().taken_along(&image.id);
+        let mut all = images.iter().filter(|other| other.id == image.id || along.contains(&other.id));
+        if (dangling || !dangling_only) && all.all(may_go) {
+            deleted.extend(remove_all_names(engine, image)?);
         }
     }
     let space_reclaimed = before.saturating_sub(engine.store().usage().layers);

@@ -1,6 +1,6 @@
 //! A bound on the room that images take: those that were used longest ago go first.
 //!
-//! An image stays, whatever the bound, while it is pinned, while a container stands on it, while another image that stays
+//! An image stays, whatever the bound, while it or another platform that would lose its name with it is pinned, while a container stands on it, while another image that stays
 //! was committed from it, and for a while after its last use: whoever has just fetched it is about to run it. When an
 //! image was used last is kept in memory and written down by the next sweep or by the next change that the bound asks
 //! for: a crash makes an image seem unused for some seconds longer, nothing else.
@@ -63,12 +63,17 @@ impl Store {
             let is_fresh = entry.last_use().is_some_and(|used| *used > fresh);
             !entry.pinned && !is_fresh && in_use(id).is_empty()
         };
+        let may_all_go = |catalog: &Catalog, id: &ImageId| {
+            let along = catalog.taken_along(id).into_iter().chain([id]);
+            along.into_iter().all(|one| catalog.images.get(one).is_some_and(|entry| may_go(one, entry)))
+        };
         let mut removed = Vec::new();
-        for id in surplus(&self.catalog(), budget.bytes_max, &may_go) {
+        let catalog = self.catalog();
+        for id in surplus(&catalog, budget.bytes_max, &|id, _| may_all_go(&catalog, id)) {
             // Without force: who began to use it meanwhile keeps it.
             let how = Remove { force: false, prune_children: false, in_use };
             sys::crash::point("store.budget.one");
-            removed.extend(self.remove_with_names(&id, &how)?);
+            removed.extend(self.remove_with_names(&id, may_all_go, &how)?);
         }
         Ok(removed)
     }

@@ -2,8 +2,8 @@
 //!
 //! Names point at images; an image without a name is dangling and stays until it is removed.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
@@ -161,6 +161,18 @@ impl Catalog {
     /// The names of the indexes that lead to it, in byte order.
     pub(crate) fn indexed_by(&self, id: &ImageId) -> impl Iterator<Item = &Reference> {
         self.indexes.iter().filter(move |(_, indexed)| indexed.images.contains(id)).map(|(name, _)| name)
+    }
+
+    /// The images that lose their last name with this one's: other platforms of its indexes.
+    pub(crate) fn taken_along(&self, id: &ImageId) -> Vec<&ImageId> {
+        let indexes = self.names_of(id).into_iter().filter_map(|name| self.indexes.get(name));
+        let others: BTreeSet<&ImageId> =
+            indexes.flat_map(|indexed| &indexed.images).filter(|other| *other != id).collect();
+        let is_kept = |other: &ImageId| {
+            let is_other_s = |name: &Reference| self.names.get(name) != Some(id);
+            !self.names_of(other).is_empty() || self.indexed_by(other).any(is_other_s)
+        };
+        others.into_iter().filter(|other| self.images.contains_key(*other) && !is_kept(other)).collect()
     }
 
     /// Removes an image and its names.

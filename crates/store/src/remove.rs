@@ -75,13 +75,21 @@ impl Store {
         self.remove_by(|catalog| remove_some(catalog, name, &wanted, how))
     }
 
+    /// The images that go with the last name of this one, because they are other platforms of the same.
+    pub fn taken_along(&self, id: &ImageId) -> Vec<ImageId> {
+        self.catalog().taken_along(id).into_iter().cloned().collect()
+    }
+
     /// Removes an image with all its names, unless something else is in the way.
-    pub(crate) fn remove_with_names(&self, id: &ImageId, how: &Remove<'_>) -> Result<Vec<Removed>> {
+    pub(crate) fn remove_with_names(
+        &self,
+        id: &ImageId,
+        may_go: impl Fn(&Catalog, &ImageId) -> bool,
+        how: &Remove<'_>,
+    ) -> Result<Vec<Removed>> {
         self.remove_by(|catalog| {
             let mut removal = Removal::new(catalog, how);
-            if removal.catalog.images.contains_key(id)
-                && removal.conflict(id, how.force, Names::Ignored).is_none()
-            {
+            if may_go(removal.catalog, id) && removal.conflict(id, how.force, Names::Ignored).is_none() {
                 removal.untag_all(id);
                 removal.delete(id, how.force, how.prune_children, Quiet::No)?;
             }
@@ -285,7 +293,9 @@ impl<'a> Removal<'a> {
         self.catalog.remove(id);
         self.removed.push(Removed::Deleted(id.clone()));
         match parent {
-            Some(parent) if prune => self.delete(&parent, false, true, Quiet::Yes),
+            Some(parent) if prune && !self.catalog.images[&parent].pinned => {
+                self.delete(&parent, false, true, Quiet::Yes)
+            }
             _ => Ok(()),
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use api::container::Create;
+use api::filters::Filters;
 use api::image::ListOptions;
 use bytes::Bytes;
-use engine::{container, image};
+use engine::{container, image, prune};
 use fault::Kind;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -108,6 +109,24 @@ fn a_foreign_image_that_nobody_asked_for_is_told() {
                  specific platform was requested"
             )]
         );
+    });
+}
+
+/// Other platforms have no name but their index's.
+#[test]
+fn a_pinned_platform_is_not_pruned_with_the_name_of_another() {
+    in_house(async |house| {
+        load(house, &["linux/amd64", "linux/s390x"]).await;
+        let store = house.engine.store();
+        let wanted = Platform::parse("linux/s390x").unwrap();
+        let other = store.resolve_for("many:1", Some(&wanted)).unwrap();
+        let all = || Filters::parse(r#"{"dangling":["false"]}"#).unwrap();
+        store.pin(&other, true).unwrap();
+        prune::images(&house.engine, all()).await.unwrap();
+        assert_eq!(store.resolve_for("many:1", Some(&wanted)).unwrap(), other);
+        store.pin(&other, false).unwrap();
+        prune::images(&house.engine, all()).await.unwrap();
+        assert!(!store.has_image(&other) && store.resolve("many:1").is_err());
     });
 }
 

@@ -1,11 +1,12 @@
 //! Names that stand for an image on several platforms.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fault::Kind;
 use oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 use serde_json::json;
-use store::{Document, ImageId, Loaded, Outcome, Owners, Problem, Remove, Removed, Store};
+use store::{Budget, Document, ImageId, Loaded, Outcome, Owners, Problem, Remove, Removed, Store};
 
 use crate::make::{count, members, name, reopen, store, tar};
 
@@ -226,6 +227,30 @@ fn other_platforms_go_with_the_name_or_alone() {
     assert_eq!(removed.iter().filter(|line| *line == "deleted").count(), 3, "{removed:?}");
     store.collect().unwrap();
     assert_eq!(count(folder.path()), (0, 0));
+}
+
+/// A bound on the room, and one platform of a name that has to stay: the name stays with it.
+#[test]
+fn a_platform_that_must_stay_keeps_the_others_of_its_name() {
+    let (_folder, store) = store();
+    let many = Many::of(&["linux/amd64", "linux/arm64"]);
+    load(&store, &many.archive("app:1"), &[]).unwrap();
+    let [amd, arm] = ["linux/amd64", "linux/arm64"].map(|platform| on(&store, "app:1", platform).unwrap());
+    let nobody = |_: &ImageId| Vec::new();
+    let nothing = Budget { bytes_max: 0, spared_for: Duration::ZERO };
+    assert_eq!(store.taken_along(&amd), std::slice::from_ref(&arm));
+    assert!(store.taken_along(&arm).is_empty());
+    store.pin(&arm, true).unwrap();
+    assert!(store.keep_within(&nothing, &nobody).unwrap().is_empty());
+    assert_eq!(on(&store, "app:1", "linux/arm64").unwrap(), arm);
+    store.pin(&arm, false).unwrap();
+    // The other way round nothing is in the way.
+    store.pin(&amd, true).unwrap();
+    store.keep_within(&nothing, &nobody).unwrap();
+    assert!(store.has_image(&amd) && !store.has_image(&arm));
+    store.pin(&amd, false).unwrap();
+    store.keep_within(&nothing, &nobody).unwrap();
+    assert!(!store.has_image(&amd) && !store.has_image(&arm));
 }
 
 #[test]
