@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::compression;
 use archive::tar::{EntryKind, Header, Reader};
@@ -78,12 +79,13 @@ impl Store {
         let all: BTreeMap<&Digest, &Layer> =
             before.iter().chain(after).map(|layer| (&layer.diff_id, layer)).collect();
         let all: Vec<&Layer> = all.into_values().collect();
-        let read = in_parallel(&all, |layer| Ok((layer.diff_id.clone(), self.contents(layer)?)))?;
+        let room = Room::default();
+        let read = in_parallel(&all, |layer| Ok((layer.diff_id.clone(), self.contents(layer, &room)?)))?;
         let read: BTreeMap<Digest, Contents> = read.into_iter().collect();
         Ok(compare(&laid_over(before, &read), &laid_over(after, &read)))
     }
 
-    fn contents(&self, layer: &Layer) -> Result<Contents> {
+    fn contents(&self, layer: &Layer, room: &Room) -> Result<Contents> {
         let reading = || -> Result<Contents> {
             let mut tar = Reader::new(compression::reader(self.blob_open(&layer.blob.digest)?)?);
             let mut contents = Contents::default();
@@ -92,7 +94,8 @@ impl Store {
                     EntryKind::Regular => Some(hash(&mut entry)?),
                     _ => None,
                 };
-                contents.add(&entry.header, digest)?;
+                room.take(&entry.header)?;
+                contents.add(&entry.header, digest);
             }
             Ok(contents)
         };
@@ -110,6 +113,27 @@ fn hash(content: &mut impl Read) -> Result<[u8; 32]> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).call(|| "read a layer"),
         }
+    }
+}
+
+/// What is held of all layers together.
+#[derive(Debug, Default)]
+struct Room {
+    entries: AtomicUsize,
+    path_bytes: AtomicUsize,
+}
+
+impl Room {
+    /// Whiteouts are held, too, and an entry that comes twice is counted twice.
+    fn take(&self, header: &Header) -> Result<()> {
+        if self.entries.fetch_add(1, Ordering::Relaxed) >= ENTRIES_MAX {
+            return Err(Error::invalid(format!("more than {ENTRIES_MAX} files")));
+        }
+        let bytes = header.name.as_os_str().len() + header.link.as_os_str().len();
+        if self.path_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > PATH_BYTES_MAX {
+            return Err(Error::invalid(format!("more than {PATH_BYTES_MAX} bytes of paths")));
+        }
+        Ok(())
     }
 }
 
@@ -134,23 +158,20 @@ struct Contents {
 }
 
 impl Contents {
-    fn add(&mut self, header: &Header, content: Option<[u8; 32]>) -> Result<()> {
+    fn add(&mut self, header: &Header, content: Option<[u8; 32]>) {
         let path = plain(&header.name);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         if name == OPAQUE {
             self.opaque.insert(folder);
-            return Ok(());
+            return;
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             self.gone.insert(folder.join(hidden));
-            return Ok(());
+            return;
         }
         if path.as_os_str().is_empty() {
-            return Ok(());
-        }
-        if self.nodes.len() == NODES_MAX {
-            return Err(Error::invalid(format!("more than {NODES_MAX} files")));
+            return;
         }
         let is_link = header.kind == EntryKind::HardLink;
         let node = match self.nodes.get(&plain(&header.link)).filter(|_| is_link) {
@@ -165,7 +186,6 @@ impl Contents {
             },
         };
         self.nodes.insert(path, node);
-        Ok(())
     }
 }
 
@@ -310,8 +330,10 @@ const TOP: &[&str] = &["architecture", "author", "os", "os.features", "os.versio
 /// image-spec, layer.md, "Whiteouts".
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
-/// An image of a million files is unheard of; these take some hundred mebibytes here.
-const NODES_MAX: usize = 1_000_000;
+/// Images of a million files are unheard of; these take some hundred mebibytes here.
+const ENTRIES_MAX: usize = 1_000_000;
+/// A path is long now and then, not always.
+const PATH_BYTES_MAX: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -328,7 +350,7 @@ mod tests {
             let (name, text) = entry.split_once('=').unwrap_or((entry, ""));
             let kind = if name.ends_with('/') { EntryKind::Directory } else { EntryKind::Regular };
             let content = (kind == EntryKind::Regular).then(|| Sha256::digest(text.as_bytes()).into());
-            contents.add(&header(name, kind, text.len() as u64), content).unwrap();
+            contents.add(&header(name, kind, text.len() as u64), content);
         }
         contents
     }
@@ -376,6 +398,23 @@ mod tests {
         assert_eq!(changes(&[base], &[base, &["etc=x"]]), ["C /etc 0 1", "D /etc/a 1 0", "D /etc/b 2 0"]);
         // The same files in other layers are no difference.
         assert_eq!(changes(&[base], &[&["usr/x=1", "etc/"], &["/etc/a=1", "etc/c/../b=22"]]), [""; 0]);
+    }
+
+    #[test]
+    fn all_that_is_held_of_all_layers_is_bounded() {
+        let (_folder, store) = crate::store::tests::store();
+        let ids = ["one", "other"].map(|name| {
+            let hidden = format!("{name}/.wh.x");
+            crate::store::tests::image(&store, name, &[(&hidden, b""), ("a/.wh..wh..opq", b""), ("b", b"")])
+        });
+        let [one, other] = ids.map(|id| store.image(&id).unwrap().layers[0].clone());
+        let room = Room { entries: AtomicUsize::new(ENTRIES_MAX - 5), ..Room::default() };
+        store.contents(&one, &room).unwrap();
+        let error = store.contents(&other, &room).unwrap_err();
+        assert!(error.to_string().ends_with("more than 1000000 files"), "{error}");
+        let room = Room { path_bytes: AtomicUsize::new(PATH_BYTES_MAX - 10), ..Room::default() };
+        let error = store.contents(&one, &room).unwrap_err();
+        assert!(error.to_string().ends_with("more than 268435456 bytes of paths"), "{error}");
     }
 
     #[test]
