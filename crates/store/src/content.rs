@@ -77,11 +77,11 @@ impl Store {
         Ok(BlobWriter { scratch, file, hash: Sha256::new(), size: 0, writeback: Writeback::default() })
     }
 
-    /// Writes a document that is in memory, not yet published.
+    /// Writes a document that is in memory, not yet published. There may be many of them at once.
     pub(crate) fn stage_document(&self, bytes: &[u8]) -> Result<StagedBlob> {
         let mut writer = self.blob_writer()?;
         writer.write_all(bytes).call(|| "write blob")?;
-        writer.finish()
+        writer.finish().map(StagedBlob::closed)
     }
 
     /// The two files that make `content` an OCI image layout. The index is told anew from the catalog whenever that
@@ -132,7 +132,7 @@ impl BlobWriter {
     pub(crate) fn finish(self) -> Result<StagedBlob> {
         sys::crash::point("store.blob.written");
         let digest = Digest::from_sha256(self.hash.finalize().into());
-        Ok(StagedBlob { scratch: self.scratch, file: self.file, digest, size: self.size })
+        Ok(StagedBlob { scratch: self.scratch, file: Some(self.file), digest, size: self.size })
     }
 }
 
@@ -176,12 +176,25 @@ impl Write for BlobWriter {
 #[derive(Debug)]
 pub(crate) struct StagedBlob {
     pub(crate) scratch: Scratch,
-    pub(crate) file: File,
+    /// Closed where there are many at once; opened again when it is needed.
+    pub(crate) file: Option<File>,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
 }
 
 impl StagedBlob {
+    pub(crate) fn closed(self) -> Self {
+        Self { file: None, ..self }
+    }
+
+    /// Its bytes are on disk afterwards.
+    pub(crate) fn sync(&self) -> Result<()> {
+        match &self.file {
+            Some(file) => fs::fsync(file),
+            None => fs::fsync(self.reopen()?),
+        }
+    }
+
     pub(crate) fn verify(&self, expected: &Descriptor) -> Result<()> {
         if self.size != expected.size {
             let (got, wanted) = (self.size, expected.size);

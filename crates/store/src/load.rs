@@ -338,7 +338,7 @@ fn new_image(
                 blob
             }
             None => Descriptor::new(
-                layer_type(file_compression(&staged.file)?),
+                layer_type(file_compression(&staged.reopen()?)?),
                 staged.digest.clone(),
                 staged.size,
             ),

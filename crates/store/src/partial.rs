@@ -158,7 +158,7 @@ impl Store {
             return Err(Error::not_found(format!("blob {} not found", blob.digest)));
         }
         let scratch = Scratch::lasting(self.partial_path(&blob.digest));
-        Ok(StagedBlob { scratch, file, digest: blob.digest.clone(), size: blob.size })
+        Ok(StagedBlob { scratch, file: Some(file), digest: blob.digest.clone(), size: blob.size })
     }
 
     /// `Invalid` if the blob is said to have another size than it has.

@@ -28,7 +28,7 @@ impl Store {
         sys::crash::point("store.publish.sync");
         for one in &staged {
             match one {
-                Staged::Blob(blob) => fs::fsync(&blob.file)?,
+                Staged::Blob(blob) => blob.sync()?,
                 Staged::Tree(tree) => self.inner.unsettled.add(&tree.diff_id),
             }
         }

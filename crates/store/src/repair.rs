@@ -108,7 +108,7 @@ impl Store {
         };
         match remade {
             Some(staged) => {
-                fs::fsync(&staged.file)?;
+                staged.sync()?;
                 sys::crash::point("store.repair.remade");
                 staged.scratch.replace(&self.blob_path(blob))?;
                 fs::fsync_dir(self.path("content/blobs/sha256"))?;

@@ -1,8 +1,11 @@
 //! An image archive's members, spooled: each file a hashed blob in `ingest`, found again by its name.
+//!
+//! There may be thousands, so none is kept open; and documents are held together, so their sum is bounded.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use archive::compression;
 use archive::tar::{Entry, EntryKind, Reader};
@@ -16,6 +19,8 @@ use crate::layer;
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     by_name: BTreeMap<String, Member>,
+    /// Of documents that were read.
+    bytes_read: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -84,6 +89,9 @@ impl Members {
         if blob.size > DOCUMENT_BYTES_MAX {
             return Err(Error::invalid(format!("invalid image archive: {name} is too big")));
         }
+        if self.bytes_read.fetch_add(blob.size, Ordering::Relaxed) + blob.size > DOCUMENTS_BYTES_MAX {
+            return Err(Error::invalid("invalid image archive: its documents are too big"));
+        }
         let mut bytes = Vec::new();
         blob.reopen()?.read_to_end(&mut bytes).call(|| format!("read {name}"))?;
         Ok(bytes)
@@ -113,7 +121,7 @@ fn spool(store: &Store, name: &str, content: &mut impl Read) -> Result<StagedBlo
         Some(hex) if hex != blob.digest.hex() => {
             Err(Error::invalid(format!("invalid image archive: {name} has digest {}", blob.digest)))
         }
-        _ => Ok(blob),
+        _ => Ok(blob.closed()),
     }
 }
 
@@ -137,12 +145,47 @@ fn escaping(path: &Path) -> Error {
 
 /// Images have some hundred layers at most, and old archives three members for each.
 const MEMBERS_MAX: usize = 10_000;
+/// Of manifests and configs as often as they are read, which is three times at most; usual ones have some kilobytes.
+const DOCUMENTS_BYTES_MAX: u64 = 128 << 20;
 /// More links in a row are a loop.
 const LINKS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tests::{store, tar};
+
+    fn members(store: &Store, files: &[(String, Vec<u8>)]) -> Members {
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        Members::read(store, tar(&files).as_slice()).unwrap()
+    }
+
+    #[test]
+    fn many_members_are_not_open_at_once() {
+        let (_folder, store) = store();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let files: Vec<_> = (0..1_000).map(|number| (number.to_string(), b"x".to_vec())).collect();
+        let before = open();
+        let members = members(&store, &files);
+        assert!(open() < before + 500);
+        let digest = Digest::sha256(b"x");
+        let blobs = members.into_blobs([&digest].into_iter());
+        blobs[0].sync().unwrap();
+    }
+
+    #[test]
+    fn documents_are_bounded_one_by_one_and_together() {
+        let (_folder, store) = store();
+        let padded = |more: usize| vec![b' '; DOCUMENT_BYTES_MAX as usize + more];
+        let members = members(&store, &[("whole".into(), padded(0)), ("bigger".into(), padded(1))]);
+        let words = |name: &str| members.document(name).unwrap_err().to_string();
+        assert_eq!(words("bigger"), "invalid image archive: bigger is too big");
+        for _ in 0..DOCUMENTS_BYTES_MAX / DOCUMENT_BYTES_MAX {
+            members.document("whole").unwrap();
+        }
+        assert_eq!(words("whole"), "invalid image archive: its documents are too big");
+    }
 
     #[test]
     fn names_stay_inside_the_archive() {
