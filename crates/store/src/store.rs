@@ -125,10 +125,17 @@ impl Store {
 
     /// Takes a file or tree out of sight; `sweep` deletes it. Nothing there is fine.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        self.move_aside(path).map(drop)
+    }
+
+    /// The same; says where it is.
+    pub(crate) fn move_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
         if !fs::exists(path)? {
-            return Ok(());
+            return Ok(None);
         }
-        fs::rename(path, self.path("trash").join(self.unique("gone")))
+        let aside = self.path("trash").join(self.unique("gone"));
+        fs::rename(path, &aside)?;
+        Ok(Some(aside))
     }
 
     fn unique(&self, what: &str) -> String {

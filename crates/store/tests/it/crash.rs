@@ -194,7 +194,7 @@ fn a_crash_in_snapshot_create_converges() {
 #[test]
 fn a_crash_in_remove_converges() {
     let passed = check("remove");
-    for point in ["store.collect.layer", "store.snapshot.settled"] {
+    for point in ["store.collect.layer", "store.collect.aside", "store.snapshot.settled"] {
         assert!(passed.contains(point), "{point}");
     }
 }
