@@ -24,7 +24,7 @@ use crate::content::DOCUMENT_BYTES_MAX;
 use crate::image::{Manifest, NewImage, parse_config};
 use crate::layer::StagedLayer;
 use crate::lease::{Held, Lease};
-use crate::load::{Loaded, Progress, in_parallel, loaded};
+use crate::load::{Loaded, Progress, in_parallel_telling, loaded};
 use crate::publish::Staged;
 use crate::{ImageId, Layer, Signed, Store};
 
@@ -134,13 +134,11 @@ impl Store {
         for tree in &trees {
             lease.hold(Held::Layer(tree.diff_id.clone()));
         }
-        let mut layers = BTreeMap::new();
-        for adopted in in_parallel(&trees, |tree| self.adopt_layer(lease, tree))? {
-            let Layer { diff_id, blob, .. } = &adopted.layer;
+        let told = |Adopted { layer: Layer { diff_id, blob, .. }, .. }: &Adopted| {
             report(Adopting::Layer(Progress { diff_id: diff_id.clone(), size: blob.size }));
-            layers.insert(diff_id.clone(), adopted);
-        }
-        Ok(layers)
+        };
+        let layers = in_parallel_telling(&trees, |tree| self.adopt_layer(lease, tree), told)?;
+        Ok(layers.into_iter().map(|adopted| (adopted.layer.diff_id.clone(), adopted)).collect())
     }
 
     fn adopt_layer(&self, lease: &Lease, tree: &Tree) -> Result<Adopted> {

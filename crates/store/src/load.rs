@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use fault::{Error, Result};
@@ -180,15 +181,15 @@ impl Store {
             lease.hold(Held::Blob(members.blob(member)?.digest.clone()));
         }
         let jobs: Vec<_> = wanted.iter().collect();
-        let unpack = |(member, layer): &(&&str, &Wanted<'_>)| {
-            self.unpack_layer(members, member, layer).map(|tree| ((**member).to_owned(), tree))
+        let unpack = |(member, layer): &(&&str, &Wanted<'_>)| -> Result<(u64, String, Tree)> {
+            let size = members.blob(member)?.size;
+            Ok((size, (**member).to_owned(), self.unpack_layer(members, member, layer)?))
         };
-        let mut trees = BTreeMap::new();
-        for (member, tree) in in_parallel(&jobs, unpack)? {
-            report(Progress { diff_id: tree.diff_id.clone(), size: members.blob(&member)?.size });
-            trees.insert(member, tree);
-        }
-        Ok(trees)
+        let told = |(size, _, tree): &(u64, String, Tree)| {
+            report(Progress { diff_id: tree.diff_id.clone(), size: *size });
+        };
+        let trees = in_parallel_telling(&jobs, unpack, told)?;
+        Ok(trees.into_iter().map(|(_, member, tree)| (member, tree)).collect())
     }
 
     fn unpack_layer(&self, members: &Members, member: &str, layer: &Wanted<'_>) -> Result<Tree> {
@@ -268,23 +269,45 @@ pub(crate) fn in_parallel<J: Sync, T: Send>(
     jobs: &[J],
     work: impl Fn(&J) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
+    in_parallel_telling(jobs, work, |_| ())
+}
+
+/// The same, and tells each answer when it comes. After an error nothing more is begun.
+pub(crate) fn in_parallel_telling<J: Sync, T: Send>(
+    jobs: &[J],
+    work: impl Fn(&J) -> Result<T> + Sync,
+    mut told: impl FnMut(&T),
+) -> Result<Vec<T>> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<T>> {
-        let taken = std::iter::from_fn(|| jobs.get(next.fetch_add(1, Ordering::Relaxed)));
-        taken.map(&work).collect()
+    let (sender, answers) = mpsc::channel();
+    let work = |sender: Sender<Result<T>>| {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // Whoever listens does so to the end.
+            drop(sender.send(work(job)));
+        }
     };
     thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut all = Vec::new();
+        let work = &work;
+        let begin = |sender: Sender<Result<T>>| scope.spawn(move || work(sender));
+        let running: Vec<_> = (0..threads).map(|_| begin(sender.clone())).collect();
+        drop(sender);
+        let mut done = Vec::new();
         let mut failure = None;
-        for thread in running {
-            match joined(thread) {
-                Ok(done) => all.extend(done),
-                Err(error) => failure = failure.or(Some(error)),
+        for answer in answers {
+            match answer {
+                Ok(answer) => {
+                    told(&answer);
+                    done.push(answer);
+                }
+                Err(error) => {
+                    next.store(jobs.len(), Ordering::Relaxed);
+                    failure = failure.or(Some(error));
+                }
             }
         }
-        failure.map_or(Ok(all), Err)
+        running.into_iter().for_each(joined);
+        failure.map_or(Ok(done), Err)
     })
 }
 
@@ -373,4 +396,31 @@ pub(crate) fn loaded(lines: Vec<(ImageId, Vec<Reference>)>, moved: &[Moved]) -> 
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_while_others_are_still_at_work() {
+        let (go, wait) = mpsc::channel();
+        let wait = std::sync::Mutex::new(wait);
+        let work = |job: &u32| {
+            if *job == 2 {
+                let patience = std::time::Duration::from_secs(10);
+                wait.lock().unwrap().recv_timeout(patience).expect("the first was told");
+            }
+            Ok(*job)
+        };
+        let done = in_parallel_telling(&[1, 2], work, |job| go.send(*job).unwrap()).unwrap();
+        assert_eq!(done, [1, 2]);
+    }
+
+    #[test]
+    fn the_first_error_is_the_answer() {
+        let work = |job: &u32| if *job == 3 { Err(Error::invalid("three")) } else { Ok(*job) };
+        assert_eq!(in_parallel(&[1, 2, 3, 4], work).unwrap_err().to_string(), "three");
+        assert_eq!(in_parallel(&[], work).unwrap(), [0; 0]);
+    }
 }
