@@ -142,7 +142,7 @@ impl Store {
     }
 
     fn adopt_layer(&self, lease: &Lease, tree: &Tree) -> Result<Adopted> {
-        if let Some(layer) = self.known_layer(lease, &tree.diff_id)? {
+        if let Some(layer) = self.hold_layer(lease, &tree.diff_id, None)? {
             return Ok(Adopted { layer, staged: None });
         }
         let adopting = || format!("layer {} in {}", tree.diff_id.short(), tree.files.display());
@@ -154,16 +154,6 @@ impl Store {
             return Err(Error::invalid("its files have changed since it was made").doing(adopting()));
         }
         Ok(Adopted { layer, staged: Some(staged) })
-    }
-
-    /// A layer that an image here has already.
-    fn known_layer(&self, lease: &Lease, diff_id: &Digest) -> Result<Option<Layer>> {
-        let catalog = self.catalog();
-        let mut layers = catalog.images.values().flat_map(|entry| &entry.layers);
-        let Some(layer) = layers.find(|layer| layer.diff_id == *diff_id) else { return Ok(None) };
-        lease.hold(Held::Blob(layer.blob.digest.clone()));
-        let is_here = self.has_layer(diff_id)? && self.blob_exists(&layer.blob.digest)?;
-        Ok(is_here.then(|| layer.clone()))
     }
 }
 

@@ -111,6 +111,11 @@ impl Store {
     }
 }
 
+/// Where a blob lies in an image layout (image-spec, image-layout.md).
+pub(crate) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+}
+
 fn write_unless_same(path: &Path, content: &[u8]) -> Result<()> {
     match fs::read(path) {
         Ok(found) if found == content => Ok(()),

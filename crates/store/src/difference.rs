@@ -4,7 +4,6 @@
 //! they hold. Times are left out: two builds of the same differ in them and in nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,8 +12,8 @@ use archive::tar::{EntryKind, Header, Reader};
 use fault::{Call, Doing, Error, Result};
 use oci::Digest;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
+use crate::layer::hash;
 use crate::load::in_parallel;
 use crate::snapshot::ChangeKind;
 use crate::{ImageId, Layer, Store};
@@ -91,7 +90,7 @@ impl Store {
             let mut contents = Contents::default();
             while let Some(mut entry) = tar.next()? {
                 let digest = match entry.header.kind {
-                    EntryKind::Regular => Some(hash(&mut entry)?),
+                    EntryKind::Regular => Some(hash(&mut entry).call(|| "read a layer")?),
                     _ => None,
                 };
                 room.take(&entry.header)?;
@@ -100,19 +99,6 @@ impl Store {
             Ok(contents)
         };
         reading().doing(|| format!("reading layer {}", layer.blob.digest))
-    }
-}
-
-fn hash(content: &mut impl Read) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok(hash.finalize().into()),
-            Ok(length) => hash.update(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).call(|| "read a layer"),
-        }
     }
 }
 
@@ -349,7 +335,7 @@ mod tests {
         for entry in entries {
             let (name, text) = entry.split_once('=').unwrap_or((entry, ""));
             let kind = if name.ends_with('/') { EntryKind::Directory } else { EntryKind::Regular };
-            let content = (kind == EntryKind::Regular).then(|| Sha256::digest(text.as_bytes()).into());
+            let content = (kind == EntryKind::Regular).then(|| hash(text.as_bytes()).unwrap());
             contents.add(&header(name, kind, text.len() as u64), content);
         }
         contents

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::content::{StagedBlob, Writeback, refuse_other_algorithms};
 use crate::image::{Manifest, NewImage, parse_config};
 use crate::index::Indexed;
-use crate::layer::{self, HashReader, StagedTree, joined, read_failed};
+use crate::layer::{self, StagedTree, joined, read_failed};
 use crate::lease::{Held, Lease};
 use crate::partial::Partial;
 use crate::pipe::{self, Chunk, ChunkReader};
@@ -297,9 +297,8 @@ impl Unpacking<'_> {
     /// `None` if the tree is here, made from another blob: then only the diffID is compared.
     fn run(&self, tar: ChunkReader) -> Result<Option<StagedTree>> {
         if self.store.has_layer(self.diff_id)? {
-            let mut plain = HashReader::new(compression::reader(tar)?);
-            io::copy(&mut plain, &mut io::sink()).map_err(read_failed)?;
-            self.check(&plain.digest())?;
+            let plain = layer::hash(compression::reader(tar)?).map_err(read_failed)?;
+            self.check(&Digest::from_sha256(plain))?;
             return Ok(None);
         }
         let scratch = self.store.tree_scratch()?;

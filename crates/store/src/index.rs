@@ -113,7 +113,12 @@ impl Store {
         self.variants_by(&catalog, id, catalog.indexes.get(&key))
     }
 
-    fn variants_by(&self, catalog: &Catalog, id: &ImageId, indexed: Option<&Indexed>) -> Result<Variants> {
+    pub(crate) fn variants_by(
+        &self,
+        catalog: &Catalog,
+        id: &ImageId,
+        indexed: Option<&Indexed>,
+    ) -> Result<Variants> {
         let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
         let Some(indexed) = indexed else {
             let manifest = entry.manifest.clone();

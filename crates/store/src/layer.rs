@@ -304,6 +304,13 @@ fn encoded(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).expect("a record is always JSON")
 }
 
+/// Reads a stream to its end; its SHA-256.
+pub(crate) fn hash(stream: impl Read) -> io::Result<[u8; 32]> {
+    let mut hashing = HashReader::new(stream);
+    io::copy(&mut hashing, &mut io::sink())?;
+    Ok(hashing.hash.finalize().into())
+}
+
 /// Hashes what is read through it.
 pub(crate) struct HashReader<R> {
     stream: R,

@@ -11,7 +11,7 @@ use oci::Digest;
 
 use crate::catalog::Entry;
 use crate::image::no_such_image;
-use crate::{ImageId, Store};
+use crate::{ImageId, Layer, Store};
 
 /// Keeps blobs and layers from being collected until it is dropped.
 #[derive(Debug)]
@@ -81,15 +81,41 @@ impl Store {
 
     /// Holds all of an image, so that whoever removes it meanwhile takes only its names away. `NotFound` if it is gone.
     pub(crate) fn hold_image(&self, lease: &Lease, id: &ImageId) -> Result<Entry> {
-        let entry = self.entry(id)?;
-        lease.hold(Held::Blob(id.0.clone()));
-        lease.hold(Held::Blob(entry.manifest.digest.clone()));
-        for layer in &entry.layers {
-            lease.hold(Held::Blob(layer.blob.digest.clone()));
-            lease.hold(Held::Layer(layer.diff_id.clone()));
+        let mut entry = self.entry(id)?;
+        loop {
+            lease.hold(Held::Blob(id.0.clone()));
+            lease.hold(Held::Blob(entry.manifest.digest.clone()));
+            for layer in &entry.layers {
+                lease.hold(Held::Blob(layer.blob.digest.clone()));
+                lease.hold(Held::Layer(layer.diff_id.clone()));
+            }
+            // Whatever a collection took before the lease held it, it took after it had left the catalog: with the image, or
+            // because a push has compressed the layers.
+            let now = self.entry(id)?;
+            if (&now.manifest, &now.layers) == (&entry.manifest, &entry.layers) {
+                return Ok(now);
+            }
+            entry = now;
         }
-        // Whatever a collection took before the lease held it, it took after the image had left the catalog.
-        self.entry(id)
+    }
+
+    /// Holds a layer that an image here has, rather with this blob than with another. `None` if it is not here, or not all
+    /// of it.
+    pub(crate) fn hold_layer(
+        &self,
+        lease: &Lease,
+        diff_id: &Digest,
+        blob: Option<&Digest>,
+    ) -> Result<Option<Layer>> {
+        let catalog = self.catalog();
+        let layers = catalog.images.values().flat_map(|entry| &entry.layers);
+        let same = layers.filter(|layer| layer.diff_id == *diff_id);
+        let Some(layer) = same.min_by_key(|layer| blob != Some(&layer.blob.digest)) else { return Ok(None) };
+        lease.hold(Held::Layer(diff_id.clone()));
+        lease.hold(Held::Blob(layer.blob.digest.clone()));
+        // Before it was held it may have been collected.
+        let is_here = self.has_layer(diff_id)? && self.blob_exists(&layer.blob.digest)?;
+        Ok(is_here.then(|| layer.clone()))
     }
 
     fn entry(&self, id: &ImageId) -> Result<Entry> {

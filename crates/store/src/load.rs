@@ -144,28 +144,11 @@ impl Store {
             missing.extend(lacking.map(|(layer, diff_id)| (diff_id, layer.blob.as_ref())));
         }
         let mut known = BTreeMap::new();
-        if missing.is_empty() {
-            return Ok(known);
+        for (diff_id, named) in missing {
+            let layer = self.hold_layer(lease, diff_id, named.map(|blob| &blob.digest))?;
+            known.extend(layer.map(|layer| (diff_id.clone(), layer)));
         }
-        for layer in self.images()?.into_iter().flat_map(|image| image.layers) {
-            let Some(named) = missing.get(&layer.diff_id) else { continue };
-            let is_it = named.is_some_and(|blob| blob.digest == layer.blob.digest);
-            if is_it || !known.contains_key(&layer.diff_id) {
-                known.insert(layer.diff_id.clone(), layer);
-            }
-        }
-        for layer in known.values() {
-            lease.hold(Held::Layer(layer.diff_id.clone()));
-            lease.hold(Held::Blob(layer.blob.digest.clone()));
-        }
-        // Before they were held they may have been collected.
-        let mut there = BTreeMap::new();
-        for (diff_id, layer) in known {
-            if self.has_layer(&diff_id)? && sys::fs::exists(self.blob_path(&layer.blob.digest))? {
-                there.insert(diff_id, layer);
-            }
-        }
-        Ok(there)
+        Ok(known)
     }
 
     /// Unpacks the layers that are not here yet, on all processors.

@@ -12,7 +12,7 @@ use oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Entry};
-use crate::content::OCI_LAYOUT;
+use crate::content::{OCI_LAYOUT, blob_name};
 use crate::image::no_such_image;
 use crate::lease::{Held, Lease};
 use crate::resolve::{by_prefix, lookup_key, whole_id};
@@ -25,12 +25,11 @@ impl Store {
     /// Errors with Docker's texts (`No such image: foo`, `reference does not exist`) come before the first byte.
     pub fn save(&self, names: &[String], platforms: &[Platform], writer: impl Write) -> Result<()> {
         let lease = self.lease();
-        let catalog = self.catalog();
         let mut saved = Vec::new();
-        for (id, names) in choose(&catalog, names)? {
-            saved.push(self.saved(&lease, id, names, platforms)?);
+        for (id, names) in choose(&self.catalog(), names)? {
+            saved.push(self.saved(&lease, &id, names, platforms)?);
         }
-        let archive = Archive::plan(&catalog, &saved)?;
+        let archive = Archive::plan(&saved);
         self.write_archive(&archive, writer).doing(|| "saving images")
     }
 
@@ -38,28 +37,23 @@ impl Store {
     fn saved(
         &self,
         lease: &Lease,
-        id: ImageId,
+        id: &ImageId,
         names: Vec<Reference>,
         platforms: &[Platform],
     ) -> Result<Saved> {
         let variants = match names.first() {
             Some(name) => self.variants_of(name)?,
-            None => self.variants_alone(&id)?,
+            None => self.variants_by(&self.catalog(), id, None)?,
         };
-        let mut here: Vec<(ImageId, Descriptor)> = Vec::new();
+        let mut images = Vec::new();
         for variant in &variants.all {
-            here.extend(variant.image.clone().map(|image| (image, variant.manifest.clone())));
-        }
-        let mut images: Vec<(ImageId, Descriptor, Platform)> = Vec::new();
-        for (image, manifest) in here {
-            self.hold_image(lease, &image)?;
-            let platform = self.image(&image)?.config.platform();
-            images.push((image, manifest, platform));
+            if let Some(image) = &variant.image {
+                images.push(Kept { named: variant.manifest.clone(), ..self.kept(lease, image)? });
+            }
         }
         // What the name means may have come in another form than the index says.
-        if !images.iter().any(|(image, ..)| *image == id) {
-            let manifest = self.hold_image(lease, &id)?.manifest;
-            images.push((id.clone(), manifest, self.image(&id)?.config.platform()));
+        if !images.iter().any(|image| image.id == *id) {
+            images.push(self.kept(lease, id)?);
         }
         if !platforms.is_empty() {
             images = wanted(images, platforms)?;
@@ -71,14 +65,16 @@ impl Store {
                 false => Target::Reduced(reduced(&images)),
             };
         }
-        let images = images.into_iter().map(|(image, ..)| image).collect();
-        Ok(Saved { id, images, names, target })
+        // The older form has one platform for each name.
+        let first = images.iter().position(|image| image.id == *id).unwrap_or_default();
+        images.swap(0, first);
+        Ok(Saved { images, names, target })
     }
 
-    fn variants_alone(&self, id: &ImageId) -> Result<Variants> {
-        let manifest = self.image(id)?.manifest;
-        let variant = crate::Variant { manifest: manifest.clone(), image: Some(id.clone()), is_here: true };
-        Ok(Variants { target: manifest, all: vec![variant], nested: Vec::new(), has_more: false })
+    fn kept(&self, lease: &Lease, id: &ImageId) -> Result<Kept> {
+        let entry = self.hold_image(lease, id)?;
+        let platform = self.image(id)?.config.platform();
+        Ok(Kept { id: id.clone(), named: entry.manifest.clone(), entry, platform })
     }
 
     fn write_archive(&self, archive: &Archive, writer: impl Write) -> Result<()> {
@@ -112,12 +108,20 @@ fn held_indexes(lease: &Lease, variants: &Variants) -> Vec<Digest> {
 
 /// What is written of one image.
 struct Saved {
-    /// What its names mean without a platform.
-    id: ImageId,
-    /// One for each platform.
-    images: Vec<ImageId>,
+    /// One for each platform; what its names mean without one is the first.
+    images: Vec<Kept>,
     names: Vec<Reference>,
     target: Target,
+}
+
+/// An image as it is held: a push may give it other blobs meanwhile, and these stay.
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    id: ImageId,
+    entry: Entry,
+    /// Its manifest as an index names it.
+    named: Descriptor,
+    platform: Platform,
 }
 
 /// What the archive's own index points at.
@@ -131,13 +135,10 @@ enum Target {
 }
 
 /// For each platform its image (moby, daemon/containerd/image_exporter.go, for the words).
-fn wanted(
-    images: Vec<(ImageId, Descriptor, Platform)>,
-    platforms: &[Platform],
-) -> Result<Vec<(ImageId, Descriptor, Platform)>> {
-    let mut all: Vec<(ImageId, Descriptor, Platform)> = Vec::new();
+fn wanted(images: Vec<Kept>, platforms: &[Platform]) -> Result<Vec<Kept>> {
+    let mut all: Vec<Kept> = Vec::new();
     for wanted in platforms {
-        let Some(found) = images.iter().find(|one| wanted.rank(&one.2) == Some(0)) else {
+        let Some(found) = images.iter().find(|one| wanted.rank(&one.platform) == Some(0)) else {
             return Err(Error::not_found(format!("no suitable export target found for platform {wanted}")));
         };
         if !all.contains(found) {
@@ -147,10 +148,10 @@ fn wanted(
     Ok(all)
 }
 
-fn reduced(images: &[(ImageId, Descriptor, Platform)]) -> Vec<u8> {
-    let entry = |(_, manifest, platform): &(ImageId, Descriptor, Platform)| Descriptor {
-        platform: manifest.platform.clone().or_else(|| Some(platform.clone())),
-        ..manifest.clone()
+fn reduced(images: &[Kept]) -> Vec<u8> {
+    let entry = |Kept { named, platform, .. }: &Kept| Descriptor {
+        platform: named.platform.clone().or_else(|| Some(platform.clone())),
+        ..named.clone()
     };
     json(&Index::new(images.iter().map(entry).collect()))
 }
@@ -225,18 +226,15 @@ struct Item {
 }
 
 impl Archive {
-    fn plan(catalog: &Catalog, saved: &[Saved]) -> Result<Self> {
+    fn plan(saved: &[Saved]) -> Self {
         let mut blobs = BTreeMap::new();
         let (mut items, mut manifests) = (Vec::new(), Vec::new());
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for Saved { id, images, names, target } in saved {
-            for id in images {
-                let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
+        for Saved { images, names, target } in saved {
+            for Kept { id, entry, .. } in images {
                 blobs.extend(blobs_of(id, entry).map(|digest| (digest, None)));
             }
-            // The older form has one platform for each name.
-            let id = if images.contains(id) { id } else { images.first().unwrap_or(id) };
-            let entry = catalog.images.get(id).ok_or_else(|| no_such_image(id))?;
+            let Some(Kept { id, entry, .. }) = images.first() else { continue };
             items.push(item(id, entry, names));
             let target = match target {
                 Target::Manifests => entry.manifest.clone(),
@@ -265,7 +263,7 @@ impl Archive {
         if !repositories.is_empty() {
             documents.insert("repositories", json(&repositories));
         }
-        Ok(Self { blobs, documents })
+        Self { blobs, documents }
     }
 }
 
@@ -297,10 +295,33 @@ fn header(name: &str, kind: EntryKind) -> Header {
     Header { name: name.into(), kind, mode, ..Header::default() }
 }
 
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
-}
-
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("these documents have string keys only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{image, store};
+
+    /// A push compresses the layers between the choice and the lease, and again while the archive is written.
+    #[test]
+    fn what_is_written_is_what_is_held() {
+        let (_folder, store) = store();
+        let id = image(&store, "app", &[("a", b"1")]);
+        let lease = store.lease();
+        let (chosen, names) = choose(&store.catalog(), &["app:latest".into()]).unwrap().remove(0);
+        let before = store.saved(&lease, &chosen, names.clone(), &[]).unwrap();
+        store.image_compress(&store.lease(), &id).unwrap();
+        store.collect().unwrap();
+        let after = store.saved(&lease, &chosen, names, &[]).unwrap();
+        let layer = |saved: &Saved| saved.images[0].entry.layers[0].blob.digest.clone();
+        assert_ne!(layer(&before), layer(&after));
+        for saved in [before, after] {
+            let digest = layer(&saved);
+            let archive = Archive::plan(&[saved]);
+            assert!(archive.blobs.contains_key(&digest));
+            store.write_archive(&archive, std::io::sink()).unwrap();
+        }
+    }
 }

@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io;
 use std::path::PathBuf;
 
 use fault::{Call, Kind, Result};
 use oci::{Digest, Reference};
-use sha2::{Digest as _, Sha256};
 use sys::fs;
 
 use crate::catalog::{Catalog, Entry};
 use crate::index::Indexed;
+use crate::layer::hash;
 use crate::{ImageId, Store};
 
 /// Something that is not as it should be.
@@ -102,9 +101,8 @@ impl Store {
     }
 
     fn blob_hash(&self, digest: &Digest) -> Result<Digest> {
-        let mut hash = Hashing(Sha256::new());
-        io::copy(&mut self.blob_open(digest)?, &mut hash).call(|| format!("read blob {digest}"))?;
-        Ok(Digest::from_sha256(hash.0.finalize().into()))
+        let hash = hash(self.blob_open(digest)?).call(|| format!("read blob {digest}"))?;
+        Ok(Digest::from_sha256(hash))
     }
 
     fn lacking(&self, id: &ImageId, entry: &Entry, problems: &mut Vec<Problem>) -> Result<()> {
@@ -240,19 +238,6 @@ pub(crate) fn users(catalog: &Catalog, blob: &Digest) -> Vec<ImageId> {
 fn users_of_layer(catalog: &Catalog, diff_id: &Digest) -> Vec<ImageId> {
     let uses = |(_, entry): &(&ImageId, &Entry)| entry.layers.iter().any(|layer| layer.diff_id == *diff_id);
     catalog.images.iter().filter(uses).map(|(id, _)| id.clone()).collect()
-}
-
-struct Hashing(Sha256);
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use oci::{Descriptor, Digest, Index, Platform, Reference, media_type};
 use super::members::Members;
 use super::{Plan, Planned, PlannedLayer};
 use crate::Document;
+use crate::content::blob_name;
 use crate::image::{Manifest, parse_config};
 use crate::index::{DEPTH_MAX, VARIANTS_MAX};
 
@@ -91,14 +92,14 @@ impl Walk<'_> {
         if !media_type::is_index(&entry.media_type) || depth == 0 {
             return Ok(());
         }
-        let bytes = self.members.document(&blob_name(entry))?;
+        let bytes = self.members.document(&blob_name(&entry.digest))?;
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| {
             Error::invalid(format!("invalid image archive: index {}: {error}", entry.digest))
         })?;
         let descriptor = Descriptor::of(entry.media_type.as_str(), &bytes);
         self.indexes.push(Document { descriptor, bytes });
         for child in index.manifests.iter().filter(|child| !is_attestation(child) && is_linux_s(child)) {
-            if self.members.has(&blob_name(child)) {
+            if self.members.has(&blob_name(&child.digest)) {
                 self.visit(child, Some(entry), depth - 1)?;
             }
         }
@@ -135,13 +136,13 @@ fn chosen(mut found: Vec<Found>, platforms: &[Platform]) -> Vec<Found> {
 }
 
 fn plan_one(members: &Members, entry: &Descriptor) -> Result<Planned> {
-    let bytes = members.document(&blob_name(entry))?;
+    let bytes = members.document(&blob_name(&entry.digest))?;
     let manifest: oci::Manifest = serde_json::from_slice(&bytes).map_err(|error| {
         Error::invalid(format!("invalid image archive: manifest {}: {error}", entry.digest))
     })?;
-    let layer = |blob: Descriptor| PlannedLayer { member: blob_name(&blob), blob: Some(blob) };
+    let layer = |blob: Descriptor| PlannedLayer { member: blob_name(&blob.digest), blob: Some(blob) };
     Ok(Planned {
-        config: blob_name(&manifest.config),
+        config: blob_name(&manifest.config.digest),
         layers: manifest.layers.into_iter().map(layer).collect(),
         manifest: Manifest::Kept { media_type: entry.media_type.clone(), bytes },
         names: Vec::new(),
@@ -151,10 +152,6 @@ fn plan_one(members: &Members, entry: &Descriptor) -> Result<Planned> {
 
 fn is_whole(members: &Members, planned: &Planned) -> bool {
     members.has(&planned.config) && planned.layers.iter().all(|layer| members.has(&layer.member))
-}
-
-fn blob_name(descriptor: &Descriptor) -> String {
-    format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex())
 }
 
 /// BuildKit lays provenance and the like beside images, as manifests for the platform unknown/unknown.
