@@ -212,8 +212,8 @@ pub(crate) fn pack(root: &OwnedFd, writer: impl Write) -> Result<()> {
     tar.finish().map(drop)
 }
 
-/// Runs `produce` in a thread of its own and hands what it writes to `consume`. The producer's error comes first: it
-/// explains the consumer's.
+/// Runs `produce` in a thread of its own and hands what it writes to `consume`. If both fail, the producer's error is
+/// told, for it explains the consumer's; but not an `Internal` one, which is what a producer meets whose consumer went.
 pub(crate) fn piped<T>(
     produce: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send,
     consume: impl FnOnce(&mut ChunkReader) -> Result<T>,

@@ -245,8 +245,9 @@ impl Snapshot {
 
     fn mount_now(&self, options: MountOptions) -> Result<OwnedFd> {
         let (upper, work, lower) = (self.upper(), self.work(), self.lower_dirs());
-        // An earlier volatile mount leaves this mark; within one boot nothing was lost, so it may go
-        // (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+        // An earlier volatile mount leaves this mark, and nothing can be mounted beside it (Documentation/filesystems/
+        // overlayfs.rst, "Volatile mount"). It warns of what a power loss may have taken; who mounts volatile has said that
+        // he throws it away then.
         fs::remove_tree(work.join("work/incompat"))?;
         let lower: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
         mount::overlay(&mount::Overlay {

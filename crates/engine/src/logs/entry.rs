@@ -56,7 +56,7 @@ impl Format {
         self.append_text(&entry, out);
         if self.framed {
             let length = out.len() - start - stdcopy::HEADER_LEN;
-            let length = u32::try_from(length).expect("a line is read into less than a chunk");
+            let length = u32::try_from(length).expect("lines are read up to a mebibyte");
             out[start..start + stdcopy::HEADER_LEN].copy_from_slice(&stdcopy::header(stream, length));
         }
         Outcome::Written

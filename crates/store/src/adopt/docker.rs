@@ -57,7 +57,8 @@ fn image(root: &Path, id: &Digest, names: &[String]) -> Result<Found> {
 
 fn tree(root: &Path, chain_id: &Digest, diff_id: Digest) -> Result<Tree> {
     let layer = root.join("image/overlay2/layerdb/sha256").join(chain_id.hex());
-    let cache_id = fs::read_to_string(layer.join("cache-id"))?;
+    let cache_id = fs::read_bounded(layer.join("cache-id"), DOCUMENT_BYTES_MAX)?;
+    let cache_id = String::from_utf8_lossy(&cache_id);
     let files = root.join("overlay2").join(part(cache_id.trim())?).join("diff");
     Ok(Tree { diff_id, files, recipe: layer.join("tar-split.json.gz") })
 }

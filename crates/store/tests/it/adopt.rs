@@ -187,6 +187,9 @@ fn a_recipe_does_not_lead_out_of_its_layer() {
     std::fs::write(layer.join("cache-id"), "../../..").unwrap();
     let error = store.adopt(folder.path(), &[], &mut |_| ()).unwrap_err().to_string();
     assert!(error.ends_with("\"../../..\" is no name of a folder"), "{error}");
+    std::fs::write(layer.join("cache-id"), vec![b' '; (8 << 20) + 1]).unwrap();
+    let error = store.adopt(folder.path(), &[], &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("cache-id") && !error.contains("no name"), "{error}");
     is_empty(folder.path(), &store);
 }
 
