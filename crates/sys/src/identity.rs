@@ -6,6 +6,16 @@ use fault::{Call, Error, Result};
 
 use crate::raw::check;
 
+/// The effective user.
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The effective group.
+pub fn group() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
 /// Changes the real, effective and saved user.
 pub fn set_user(uid: u32) -> Result<()> {
     // SAFETY: no memory is passed. The raw call, because glibc's would signal other threads.

@@ -20,7 +20,7 @@ mod words;
 
 pub use attributes::{Attributes, Change, Propagation, change, set_propagation};
 pub use filesystem::new_filesystem;
-pub use info::{MountInfo, mountinfo};
+pub use info::{MountInfo, mountinfo, parse_mountinfo};
 pub use overlay::{Overlay, overlay};
 pub use words::Words;
 
@@ -82,6 +82,19 @@ pub fn detach(path: &Path) -> Result<()> {
 /// umount2(2) without flags: fails with EBUSY while in use.
 pub fn unmount(path: &Path) -> Result<()> {
     rustix::mount::unmount(path, UnmountFlags::NOFOLLOW).call(|| format!("umount {}", path.display()))
+}
+
+/// Makes the mount `root` the root and working directory of the caller, and leaves the old root beneath it. Weaker than
+/// [`pivot_root`], for where that cannot be had.
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root).call(|| "fchdir to the new root")?;
+    rustix::process::chroot(".").call(|| "chroot")?;
+    rustix::process::chdir("/").call(|| "chdir /")
+}
+
+/// Makes an open folder the working directory of the caller.
+pub fn enter(folder: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(folder).call(|| "fchdir")
 }
 
 /// Makes the mount `root`, which must be attached in the caller's mount namespace, the root and working directory of

@@ -110,6 +110,15 @@ pub fn is_shared_with(pid: i32, kind: Kinds) -> Result<bool> {
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
+/// Whether the calling thread is in this namespace of the one kind given.
+pub fn is_own(namespace: BorrowedFd<'_>, kind: Kinds) -> Result<bool> {
+    let link = kind.link().ok_or_else(|| Error::internal("one kind of namespace at a time"))?;
+    let path = format!("/proc/thread-self/ns/{link}");
+    let own = rustix::fs::stat(path.as_str()).call(|| format!("stat {path}"))?;
+    let other = rustix::fs::fstat(namespace).call(|| "fstat of a namespace")?;
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+}
+
 /// Runs `f` on a throw-away thread inside namespaces (see [`setns`]). Not for user namespaces: the kernel lets no
 /// process with several threads enter one.
 pub fn in_namespace<T: Send>(

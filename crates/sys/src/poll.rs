@@ -112,6 +112,21 @@ pub fn wait_readable(fd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     }
 }
 
+/// Waits until one of two descriptors can be read or has hung up; true if it is the first.
+pub fn wait_for_either(first: impl AsFd, second: impl AsFd) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags};
+    let mut fds = [PollFd::new(&first, PollFlags::IN), PollFd::new(&second, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => {
+                answer.call(|| "poll")?;
+                return Ok(!fds[0].revents().is_empty());
+            }
+        }
+    }
+}
+
 /// How many bytes can be read from a pipe, a socket or a terminal without waiting (FIONREAD).
 pub fn bytes_waiting(fd: impl AsFd) -> io::Result<u64> {
     Ok(rustix::io::ioctl_fionread(fd)?)

@@ -15,7 +15,8 @@ mod spawn;
 
 pub use clone::{CloneArgs, Fork, clone3, thread_count};
 pub use exec::{
-    close_on_exec_from, default_signals, execve, execve_fd, keep_on_exec, may_execute, set_stdio,
+    close_on_exec_from, close_others, default_signals, execve, execve_fd, keep_on_exec, may_execute,
+    set_stdio,
 };
 pub use pidfd::{Exit, PidFd};
 pub use spawn::{Command, Program, spawn};

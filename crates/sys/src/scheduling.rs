@@ -75,10 +75,12 @@ pub fn set_affinity(processors: &[u64]) -> Result<()> {
 /// Where memory comes from: an `MPOL_*` number with its flags, and the nodes as bits.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
     // set_mempolicy(2): the kernel counts one bit less than it is told.
-    let bits = if nodes.is_empty() { 0 } else { size_of_val(nodes) * 8 + 1 };
+    let (pointer, bits) = match nodes {
+        [] => (std::ptr::null(), 0),
+        nodes => (nodes.as_ptr(), size_of_val(nodes) * 8 + 1),
+    };
     // SAFETY: the kernel reads at most as many bits as the slice has.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) })
-        .call(|| "set_mempolicy")?;
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) }).call(|| "set_mempolicy")?;
     Ok(())
 }
 

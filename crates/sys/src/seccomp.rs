@@ -1,5 +1,7 @@
 //! Installs a finished system call filter; it does not know how filters are made.
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use fault::{Call, Error, Result};
 
 use crate::raw::check;
@@ -20,14 +22,20 @@ pub struct Flags(u32);
 
 impl Flags {
     pub const NONE: Self = Self(0);
+    /// The filter gets a listener, which answers for the kernel (seccomp_unotify(2)).
+    pub const NEW_LISTENER: Self = Self(1 << 3);
 
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
+
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
-/// Filters the calling thread for good. Needs no_new_privs or CAP_SYS_ADMIN.
-pub fn install(program: &[SockFilter], flags: Flags) -> Result<()> {
+/// Filters the calling thread for good. Needs no_new_privs or CAP_SYS_ADMIN. Returns the listener, if one was asked for.
+pub fn install(program: &[SockFilter], flags: Flags) -> Result<Option<OwnedFd>> {
     let length = u16::try_from(program.len())
         .map_err(|_| Error::invalid(format!("a filter of {} instructions is too long", program.len())))?;
     let program = Program { length, filter: program.as_ptr() };
@@ -35,8 +43,12 @@ pub fn install(program: &[SockFilter], flags: Flags) -> Result<()> {
     let result = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, &raw const program)
     };
-    check(result).call(|| "seccomp SECCOMP_SET_MODE_FILTER")?;
-    Ok(())
+    let number = check(result).call(|| "seccomp SECCOMP_SET_MODE_FILTER")?;
+    if !flags.contains(Flags::NEW_LISTENER) {
+        return Ok(None);
+    }
+    // SAFETY: with this flag the call returns a new descriptor, which nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(number as i32) }))
 }
 
 /// `struct sock_fprog`

@@ -15,6 +15,17 @@ pub fn number(name: &str) -> Option<i32> {
     NAMES.iter().find(|(known, _)| *known == bare).map(|(_, number)| *number)
 }
 
+/// What the C library says of a signal, in lower case.
+pub fn description(number: i32) -> String {
+    // SAFETY: the call takes no memory; what it returns is a text that stays until the calling thread asks again.
+    let text = unsafe { libc::strsignal(number) };
+    if text.is_null() {
+        return format!("signal {number}");
+    }
+    // SAFETY: checked above, and copied before anybody can ask again.
+    unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy().to_lowercase()
+}
+
 const NAMES: &[(&str, i32)] = &[
     ("HUP", SIGHUP),
     ("INT", SIGINT),

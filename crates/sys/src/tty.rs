@@ -6,7 +6,7 @@ use std::path::Path;
 use fault::{Call, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, Winsize};
 
 /// Both ends of a pseudo-terminal.
 #[derive(Debug)]
@@ -56,6 +56,19 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
 }
 
+/// Passes the ends of lines on as they are written, without the carriage return that a screen needs.
+pub fn keep_line_ends(terminal: impl AsFd) -> Result<()> {
+    let mut settings = rustix::termios::tcgetattr(&terminal).call(|| "tcgetattr")?;
+    settings.output_modes.remove(OutputModes::ONLCR);
+    rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &settings).call(|| "tcsetattr")
+}
+
+/// Whether the caller is among the foreground processes of its controlling terminal. The others are stopped when they
+/// read from it or change it (SIGTTIN, SIGTTOU).
+pub fn is_foreground(terminal: impl AsFd) -> bool {
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
 /// Makes a terminal the controlling one of the calling session leader.
 pub fn take_control(terminal: impl AsFd) -> Result<()> {
     rustix::process::ioctl_tiocsctty(terminal).call(|| "ioctl TIOCSCTTY")
@@ -74,6 +87,17 @@ impl Raw {
         let before = rustix::termios::tcgetattr(&terminal).call(|| "tcgetattr")?;
         let mut raw = before.clone();
         raw.make_raw();
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "tcsetattr")?;
+        Ok(Self { terminal, before })
+    }
+
+    /// As [`Self::enter`], but what is written to it goes on being made fit to be read.
+    pub fn enter_for_input(terminal: impl AsFd) -> Result<Self> {
+        let terminal = terminal.as_fd().try_clone_to_owned().call(|| "dup")?;
+        let before = rustix::termios::tcgetattr(&terminal).call(|| "tcgetattr")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        raw.output_modes.insert(OutputModes::OPOST);
         rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "tcsetattr")?;
         Ok(Self { terminal, before })
     }

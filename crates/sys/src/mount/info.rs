@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use fault::{Call, Error, Result};
+use fault::{Call, Doing, Error, Result};
 
 /// One line of /proc/PID/mountinfo, proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +29,20 @@ pub struct MountInfo {
 pub fn mountinfo(pid: &str) -> Result<Vec<MountInfo>> {
     let path = format!("/proc/{pid}/mountinfo");
     let text = std::fs::read(&path).call(|| format!("read {path}"))?;
+    parse_mountinfo(&text).doing(|| path)
+}
+
+/// All lines of such a file.
+pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<MountInfo>> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines
         .map(|line| {
-            parse_mountinfo(line)
-                .ok_or_else(|| Error::internal(format!("{path}: {}", String::from_utf8_lossy(line))))
+            parse_line(line).ok_or_else(|| Error::internal(String::from_utf8_lossy(line).into_owned()))
         })
         .collect()
 }
 
-fn parse_mountinfo(line: &[u8]) -> Option<MountInfo> {
+fn parse_line(line: &[u8]) -> Option<MountInfo> {
     let mut fields = line.split(|&byte| byte == b' ');
     let mut next = || fields.next();
     let utf8 = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
@@ -93,11 +97,11 @@ mod tests {
     #[test]
     fn mountinfo_lines_are_parsed() {
         let line = br"36 35 98:0 /a\040b /mnt/c\134d rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue";
-        let info = parse_mountinfo(line).unwrap();
+        let info = parse_line(line).unwrap();
         assert_eq!((info.id, info.parent, info.device), (36, 35, (98, 0)));
         assert_eq!((info.root.to_str().unwrap(), info.target.to_str().unwrap()), ("/a b", r"/mnt/c\d"));
         assert_eq!(info.tags, ["shared:1", "master:2"]);
         assert_eq!((info.kind.as_str(), info.super_options.as_str()), ("ext3", "rw,errors=continue"));
-        assert!(parse_mountinfo(b"36 35 98 /").is_none());
+        assert!(parse_line(b"36 35 98 /").is_none());
     }
 }

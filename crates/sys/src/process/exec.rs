@@ -73,6 +73,27 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Closes all descriptors from `first` on but `kept`. For a child that ends in an exec or an exit: what else owns a
+/// descriptor there must never be dropped.
+pub fn close_others(first: RawFd, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut next = first;
+    for fd in kept {
+        if next < fd {
+            close_range(next as u32, fd as u32 - 1)?;
+        }
+        next = fd + 1;
+    }
+    close_range(next as u32, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: who owns a descriptor of the range does not use it any more, by the contract of the only caller.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).call(|| "close_range")?;
+    Ok(())
+}
+
 /// Lets the descriptors of `range`, which a caller has handed to this program, live on in the next one.
 pub fn keep_on_exec(range: std::ops::Range<RawFd>) -> Result<()> {
     for fd in range {

@@ -1,6 +1,6 @@
 //! A handle to one process, and how that ended.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use fault::{Call, Error, Result};
 
@@ -57,6 +57,15 @@ impl PidFd {
         };
         check(result).call(|| format!("pidfd_send_signal {signal}"))?;
         Ok(())
+    }
+
+    /// A copy of a descriptor of the process's, by its number there.
+    pub fn descriptor(&self, number: RawFd) -> Result<OwnedFd> {
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
+        let copy = check(result).call(|| format!("pidfd_getfd {number}"))?;
+        // SAFETY: the call returns a new descriptor, which nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
     }
 
     /// Waits for the end of a child and reaps it.
