@@ -8,6 +8,7 @@
 //! a move by pid waits for; the v2 hierarchy it is born in. It knows no container, only a path.
 
 mod layout;
+mod nested;
 mod plan;
 mod stats;
 
@@ -23,6 +24,7 @@ use sys::fs::{self, Access, OpenHow};
 use sys::signal::SIGKILL;
 
 pub use layout::{Hierarchy, Layout, Unified};
+pub use nested::SubCgroup;
 pub use plan::{Place, Plan, Write, plan};
 pub use stats::{BlockIo, BlockIoEntry, Cpu, Memory, Pids, Stats};
 
@@ -172,6 +174,9 @@ impl Cgroup {
     /// A file of v2 is missing as long as no ancestor hands its controller down.
     fn open_limit(&self, write: &Write, path: &Path) -> Result<std::fs::File> {
         match open_for_writing(path) {
+            Err(error) if error.kind() == Kind::NotFound && write.file.starts_with(BLOCK_WEIGHT) => {
+                open_for_writing(&path.with_file_name(write.file.replace(BLOCK_WEIGHT, BLOCK_WEIGHT_OF_BFQ)))
+            }
             Err(error) if error.kind() == Kind::NotFound && write.place == Place::V2 => {
                 self.enable_controllers()?;
                 open_for_writing(path)
@@ -195,17 +200,22 @@ impl Cgroup {
         Ok(())
     }
 
-    /// For a child of a clone, while it has a single thread: moves it into the v1 hierarchies.
-    pub fn join_v1(&self) -> Result<()> {
+    /// For a child of a clone, while it has a single thread: moves it into the v1 hierarchies, in each beneath the
+    /// cgroup if `nested` says so.
+    pub fn join_v1(&self, nested: &[SubCgroup]) -> Result<()> {
         for hierarchy in &self.layout.v1 {
-            write_value(&hierarchy.mount.join(&self.path).join("tasks"), "0")?;
+            let beneath = nested::path_in(nested, &hierarchy.controllers);
+            write_value(&hierarchy.mount.join(&self.path).join(beneath).join("tasks"), "0")?;
         }
         Ok(())
     }
 
     /// The v2 folder to be born in.
-    pub fn birthplace(&self) -> Result<Option<OwnedFd>> {
-        self.layout.v2.as_ref().map(|unified| fs::open_dir(unified.mount.join(&self.path))).transpose()
+    pub fn birthplace(&self, nested: &[SubCgroup]) -> Result<Option<OwnedFd>> {
+        let folder = |unified: &Unified| {
+            fs::open_dir(unified.mount.join(&self.path).join(nested::path_in(nested, &[])))
+        };
+        self.layout.v2.as_ref().map(folder).transpose()
     }
 
     /// All processes in it and beneath.
@@ -335,6 +345,10 @@ impl Cgroup {
         Ok(event)
     }
 }
+
+/// Kernels since 5.0 have weights in the scheduler bfq only, which names the files of v1 for itself.
+const BLOCK_WEIGHT: &str = "blkio.weight";
+const BLOCK_WEIGHT_OF_BFQ: &str = "blkio.bfq.weight";
 
 /// False if it was there before. Most folders have their parent already, so that is not looked for first.
 fn create_folder(folder: &Path) -> Result<bool> {

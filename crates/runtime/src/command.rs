@@ -1,6 +1,7 @@
 //! The command line, with runc's commands and flags: what containerd, podman and dockerd call a runtime by.
 
 mod args;
+mod catalogue;
 mod container;
 mod create;
 mod events;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use fault::{Call, Error, Result};
 
 use args::{Args, Global};
+use catalogue::COMMANDS;
 
 /// Runs the command that the process was started for.
 pub(crate) fn main() -> ExitCode {
@@ -53,66 +55,77 @@ fn command_line(words: Vec<OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return report::failed(&Global::default(), &error),
     };
-    match run(&global, args) {
+    match report::check_log(&global).and_then(|()| run(&global, args)) {
         Ok(code) => code,
         Err(error) => report::failed(&global, &error),
     }
 }
 
-type Command = fn(&Global, Args) -> Result<ExitCode>;
+type Run = fn(&Global, Args) -> Result<ExitCode>;
 
-const COMMANDS: &[(&str, Command, &str)] = &[
-    ("create", create::create, "create a container"),
-    ("delete", container::delete, "delete any resources held by the container"),
-    ("events", events::events, "display what a container uses, and when its memory runs out"),
-    ("exec", exec::exec, "execute new process inside the container"),
-    ("features", features::features, "show the enabled features"),
-    ("kill", container::kill, "send the specified signal (default: SIGTERM) to the container's init process"),
-    ("list", list::list, "list containers started by this runtime with the given root"),
-    ("pause", container::pause, "suspend all processes inside the container"),
-    ("ps", list::ps, "display the processes running inside a container"),
-    ("resume", container::resume, "resume all processes that have been previously paused"),
-    ("run", create::run, "create and run a container"),
-    ("spec", spec::spec, "create a new specification file"),
-    ("start", create::start, "execute the user defined process in a created container"),
-    ("state", list::state, "output the state of a container"),
-    ("update", update::update, "update container resource constraints"),
-];
+struct Command {
+    name: &'static str,
+    run: Run,
+    about: &'static str,
+    /// What follows the options.
+    operands: &'static str,
+    options: &'static str,
+}
 
 /// Runc's, which this build does not have.
 const MISSING: &[&str] = &["checkpoint", "restore"];
 
 fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
     let Some(name) = args.positional()? else { return help() };
-    if let Some((_, command, _)) = COMMANDS.iter().find(|(known, ..)| *known == name) {
-        return command(global, args);
-    }
-    match name.as_str() {
-        "help" => help(),
-        _ if MISSING.contains(&name.as_str()) => Err(Error::unsupported(format!("`{name}`"))),
-        _ => Err(Error::invalid(format!("no such command: {name}"))),
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) if args.wants_help() => help_with(command),
+        Some(command) => (command.run)(global, args),
+        None if name == "help" => help(),
+        None if MISSING.contains(&name.as_str()) => Err(Error::unsupported(format!("`{name}`"))),
+        None if args.wants_help() => Err(Error::invalid(format!("No help topic for '{name}'"))),
+        None => Err(Error::invalid(format!("no such command: {name}"))),
     }
 }
 
+/// As what we were called: whoever has put us in another runtime's place sees that name.
+fn program() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
+    path.file_name().map_or_else(|| "kogge-runtime".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 fn help() -> Result<ExitCode> {
-    let mut text = String::from(HELP);
-    for (name, _, about) in COMMANDS {
-        text += &format!("   {name:<10}{about}\n");
+    let mut text = HELP.replace("PROGRAM", &program());
+    for Command { name, about, .. } in COMMANDS {
+        text += &format!("   {name:<12}{about}\n");
+    }
+    print(&text)
+}
+
+fn help_with(command: &Command) -> Result<ExitCode> {
+    let Command { name, about, operands, options, .. } = command;
+    let program = program();
+    let mut text = format!(
+        "NAME:\n   {program} {name} - {about}\n\nUSAGE:\n   {program} {name} [command options] {operands}\n"
+    );
+    if !options.is_empty() {
+        text += "\nOPTIONS:\n";
+        options.lines().for_each(|line| text += &format!("   {line}\n"));
     }
     print(&text)
 }
 
 const HELP: &str = "NAME:
-   kogge-runtime - Open Container Initiative runtime of Kogge
+   PROGRAM - Open Container Initiative runtime of Kogge
 
 USAGE:
-   kogge-runtime [global options] command [command options] [arguments...]
+   PROGRAM [global options] command [command options] [arguments...]
 
 GLOBAL OPTIONS:
    --root DIR            where the state of containers is kept (default: /run/kogge-runtime)
    --log FILE            write errors there as well
    --log-format FORMAT   text or json (default: text)
-   --debug               accepted, and without effect
+   --cgroup-manager M    cgroupfs, which is the only one
+   --debug               tell what is done, in the log or on standard error
    --version             show the version
 
 COMMANDS:
@@ -121,6 +134,13 @@ COMMANDS:
 fn print(text: &str) -> Result<ExitCode> {
     std::io::stdout().write_all(text.as_bytes()).call(|| "write to standard output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// For programs.
+fn print_line(value: &impl serde::Serialize) -> Result<ExitCode> {
+    let text =
+        serde_json::to_string(value).map_err(|error| Error::internal("writing JSON").with_source(error))?;
+    print(&format!("{text}\n"))
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<ExitCode> {

@@ -17,8 +17,10 @@ mod copy_up;
 mod devices;
 pub mod exec;
 mod fork;
+mod go_between;
 mod hooks;
 mod identity;
+mod listener;
 mod mounts;
 mod options;
 mod plan;
@@ -26,12 +28,15 @@ mod process;
 mod program;
 mod root;
 mod scheduling;
+mod sources;
 mod start;
 mod steps;
 mod unsupported;
+mod userns;
 
-pub use hooks::run as run_hooks;
+pub use hooks::{run as run_hooks, run_all as run_all_hooks};
 pub(crate) use identity::CAPABILITIES;
+pub use identity::refused_capabilities;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -70,6 +75,10 @@ pub struct Launch<'a> {
     /// Whether the kernel kills the container when the caller ends. A program that changes its own rights gets rid of
     /// that (prctl(2), PR_SET_PDEATHSIG), so it is a help and no promise.
     pub dies_with_caller: bool,
+    /// Lines that the program writes to its terminal end as they were written, for a caller that passes them on itself.
+    pub keeps_line_ends: bool,
+    /// The host's root stays beneath the container's, for where roots cannot be exchanged (on an initramfs).
+    pub no_pivot: bool,
 }
 
 /// Where the root file system is.

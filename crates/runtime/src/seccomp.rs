@@ -40,6 +40,13 @@ pub struct Program {
     pub flags: u32,
 }
 
+impl Program {
+    /// Whether somebody else decides about some calls, who has to get the filter's listener.
+    pub fn has_listener(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
+    }
+}
+
 /// Compiles for the processor that this program runs on. Pure, and cheap enough to do without a cache (well below a
 /// millisecond), but the result may be kept: it depends on nothing else.
 pub fn compile(seccomp: &Seccomp) -> Result<Program> {
@@ -48,7 +55,10 @@ pub fn compile(seccomp: &Seccomp) -> Result<Program> {
 
 /// Compiles for a family of architectures that one processor runs.
 fn compile_for(seccomp: &Seccomp, family: Family) -> Result<Program> {
-    let flags = flags(&seccomp.flags)?;
+    let mut flags = flags(seccomp.flags.as_deref())?;
+    if policy::notified(seccomp).next().is_some() {
+        flags |= NEW_LISTENER;
+    }
     let instructions = tree::emit(&policy::tables(seccomp, family)?);
     if instructions.len() > INSTRUCTIONS_MAX {
         return Err(too_large(instructions.len()));
@@ -64,19 +74,20 @@ fn too_large(found: usize) -> Error {
 const INSTRUCTIONS_MAX: usize = 4096;
 
 const FLAGS: &[(&str, u32)] = &[
-    ("SECCOMP_FILTER_FLAG_TSYNC", 1 << 0),
+    // Who installs the filter has a single thread; and with a listener the kernel refuses it.
+    ("SECCOMP_FILTER_FLAG_TSYNC", 0),
     ("SECCOMP_FILTER_FLAG_LOG", 1 << 1),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1 << 5),
 ];
 
-/// Leaves the Speculative Store Bypass mitigation off; the default when no flags are given, as with runc.
+const NEW_LISTENER: u32 = 1 << 3;
+
+/// Leaves the Speculative Store Bypass mitigation off; the default when nothing is said of flags, as with runc.
 const SPEC_ALLOW: u32 = 1 << 2;
 
-fn flags(names: &[String]) -> Result<u32> {
-    if names.is_empty() {
-        return Ok(SPEC_ALLOW);
-    }
+fn flags(names: Option<&[String]>) -> Result<u32> {
+    let Some(names) = names else { return Ok(SPEC_ALLOW) };
     names.iter().try_fold(0, |flags, name| match FLAGS.iter().find(|(known, _)| known == name) {
         Some((_, flag)) => Ok(flags | flag),
         None => Err(Error::invalid(format!("seccomp flag {name:?} is not known"))),

@@ -118,6 +118,8 @@ impl World {
             gate: None,
             intent: None,
             dies_with_caller: true,
+            keeps_line_ends: false,
+            no_pivot: false,
         }
     }
 }
@@ -203,9 +205,12 @@ fn an_exec_joins_and_reports() {
             process: &process(args),
             linux: None,
             cgroup: &started.cgroup,
+            sub_cgroups: &[],
             seccomp: None,
             stdio: [stream.as_fd(); 3],
             kept_fds: 0,
+            keeps_line_ends: false,
+            state: None,
         })
     };
     let (far, near) = UnixStream::pair().unwrap();

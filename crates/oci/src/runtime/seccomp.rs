@@ -16,9 +16,9 @@ pub struct Seccomp {
     /// `SCMP_ARCH_X86_64` and so on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    /// `SECCOMP_FILTER_FLAG_LOG` and so on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<String>,
+    /// `SECCOMP_FILTER_FLAG_LOG` and so on. None at all are others than the runtime's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<String>>,
     #[serde(skip_serializing_if = "path_is_empty")]
     pub listener_path: PathBuf,
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -39,6 +39,29 @@ impl Layout {
         Ok(LAYOUT.get_or_init(|| layout))
     }
 
+    /// As far as mounts tell it: not the controllers of v2.
+    pub fn from_mounts(mounts: &[MountInfo]) -> Self {
+        let mut layout = Self::default();
+        for mount in mounts {
+            match mount.kind.as_str() {
+                "cgroup2" if layout.v2.is_none() => {
+                    layout.v2 = Some(Unified { controllers: Vec::new(), mount: mount.target.clone() });
+                }
+                "cgroup" => layout.add_v1(mount),
+                _ => {}
+            }
+        }
+        layout
+    }
+
+    fn add_v1(&mut self, mount: &MountInfo) {
+        let controllers = controllers(&mount.super_options);
+        let is_known = self.v1.iter().any(|other| other.controllers == controllers);
+        if !is_known && !controllers.is_empty() {
+            self.v1.push(Hierarchy { controllers, mount: mount.target.clone() });
+        }
+    }
+
     pub fn hierarchy(&self, controller: &str) -> Option<&Hierarchy> {
         self.v1.iter().find(|hierarchy| hierarchy.controllers.iter().any(|known| known == controller))
     }
@@ -58,33 +81,12 @@ impl Layout {
 }
 
 fn detect() -> Result<Layout> {
-    let mut layout = from_mounts(&sys::mount::mountinfo("self")?);
+    let mut layout = Layout::from_mounts(&sys::mount::mountinfo("self")?);
     if let Some(unified) = &mut layout.v2 {
         let text = sys::fs::read_to_string(unified.mount.join("cgroup.controllers"))?;
         unified.controllers = text.split_ascii_whitespace().map(str::to_owned).collect();
     }
     Ok(layout)
-}
-
-fn from_mounts(mounts: &[MountInfo]) -> Layout {
-    let mut layout = Layout::default();
-    for mount in mounts {
-        match mount.kind.as_str() {
-            "cgroup2" if layout.v2.is_none() => {
-                layout.v2 = Some(Unified { controllers: Vec::new(), mount: mount.target.clone() });
-            }
-            "cgroup" => {
-                let hierarchy =
-                    Hierarchy { controllers: controllers(&mount.super_options), mount: mount.target.clone() };
-                let known = layout.v1.iter().any(|other| other.controllers == hierarchy.controllers);
-                if !known && !hierarchy.controllers.is_empty() {
-                    layout.v1.push(hierarchy);
-                }
-            }
-            _ => {}
-        }
-    }
-    layout
 }
 
 fn controllers(super_options: &str) -> Vec<String> {
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn hybrid_is_both() {
-        let layout = from_mounts(&[
+        let layout = Layout::from_mounts(&[
             mount("tmpfs", "/sys/fs/cgroup", "rw,mode=755"),
             mount("cgroup", "/sys/fs/cgroup/cpu,cpuacct", "rw,cpu,cpuacct"),
             mount("cgroup", "/elsewhere", "rw,cpu,cpuacct"),

@@ -46,8 +46,9 @@ pub fn plan(resources: &Resources, layout: &Layout) -> Result<Plan> {
         planner.cpu(cpu)?;
         planner.cpuset(cpu)?;
     }
-    if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit).filter(|limit| *limit != 0) {
-        planner.both("pids", "pids limit", "pids.max", &number_or_max(limit))?;
+    if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
+        // As runc: who asks for none gets the one that there has to be.
+        planner.both("pids", "pids limit", "pids.max", &number_or_max(if limit == 0 { 1 } else { limit }))?;
     }
     if let Some(block_io) = &resources.block_io {
         planner.block_io(block_io)?;
@@ -192,7 +193,8 @@ impl Planner<'_> {
     }
 
     fn cpu(&mut self, cpu: &Cpu) -> Result<()> {
-        let shares = cpu.shares.filter(|shares| *shares != 0);
+        // An idle group has no share, and the kernel refuses to set one.
+        let shares = cpu.shares.filter(|shares| *shares != 0 && cpu.idle != Some(1));
         let period = cpu.period.filter(|period| *period != 0);
         let quota = cpu.quota.filter(|quota| *quota != 0);
         let is_asked = shares.is_some() || period.is_some() || quota.is_some() || cpu.burst.is_some();
@@ -350,6 +352,14 @@ impl Planner<'_> {
                     "unified resource {file:?} must be a file name (no slashes)"
                 )));
             }
+            let controller = file.split('.').next().unwrap_or_default();
+            // What has no controller, as cgroup.max.depth, is everywhere.
+            if !self.layout.v1.is_empty() && controller != "cgroup" && !self.layout.has_v2(controller) {
+                return Err(Error::invalid(format!(
+                    "invalid configuration: unified resource {file:?}: cgroup v2 does not have the controller \
+                     {controller:?} here"
+                )));
+            }
             self.write(Place::V2, file, value);
         }
         Ok(())
@@ -391,7 +401,9 @@ fn device_line(rule: &DeviceRule) -> String {
         _ => "*".to_owned(),
     };
     let kind = rule.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("a");
-    let access = if rule.access.is_empty() { "rwm" } else { &rule.access };
+    // Other letters say nothing, as with runc.
+    let access: String = rule.access.chars().filter(|letter| "rwm".contains(*letter)).collect();
+    let access = if access.is_empty() { "rwm" } else { &access };
     format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
 }
 

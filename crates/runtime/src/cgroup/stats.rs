@@ -1,12 +1,11 @@
 //! What a cgroup's processes use, in one shape for both versions. Files that a kernel lacks count as zero.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use fault::Result;
 use serde::{Deserialize, Serialize};
 
-use super::Cgroup;
+use super::{Cgroup, Layout};
 
 /// A reading of all controllers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +71,25 @@ pub struct BlockIoEntry {
     pub value: u64,
 }
 
+/// The text of a file in the folder of a controller; empty if there is none.
+type Files<'a> = dyn Fn(&str, &str) -> Result<String> + 'a;
+
+impl Stats {
+    /// From the files of a cgroup, whoever has read them.
+    pub fn from_files(layout: &Layout, files: &Files<'_>) -> Result<Self> {
+        Ok(Self {
+            cpu: if layout.has_v1("cpuacct") { cpu_v1(files)? } else { cpu_v2(files)? },
+            memory: if layout.has_v1("memory") { memory_v1(files)? } else { memory_v2(files)? },
+            pids: pids(files)?,
+            block_io: if layout.has_v1("blkio") { block_io_v1(files)? } else { block_io_v2(files)? },
+        })
+    }
+}
+
 pub(super) fn read(cgroup: &Cgroup) -> Result<Stats> {
-    let layout = cgroup.layout;
-    Ok(Stats {
-        cpu: if layout.has_v1("cpuacct") { cpu_v1(cgroup)? } else { cpu_v2(cgroup)? },
-        memory: if layout.has_v1("memory") { memory_v1(cgroup)? } else { memory_v2(cgroup)? },
-        pids: pids(cgroup)?,
-        block_io: if layout.has_v1("blkio") { block_io_v1(cgroup)? } else { block_io_v2(cgroup)? },
+    Stats::from_files(cgroup.layout, &|controller, file| {
+        let Some(folder) = cgroup.folder_of(controller) else { return Ok(String::new()) };
+        Ok(sys::fs::read_to_string_if_exists(folder.join(file))?.unwrap_or_default())
     })
 }
 
@@ -91,16 +102,18 @@ pub(super) fn keyed(text: &str) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// The files of one controller's folder.
-struct Folder(Option<PathBuf>);
+struct Folder<'a> {
+    files: &'a Files<'a>,
+    controller: &'static str,
+}
 
-impl Folder {
-    fn of(cgroup: &Cgroup, controller: &str) -> Self {
-        Self(cgroup.folder_of(controller))
+impl<'a> Folder<'a> {
+    fn of(files: &'a Files<'a>, controller: &'static str) -> Self {
+        Self { files, controller }
     }
 
     fn text(&self, file: &str) -> Result<String> {
-        let Some(folder) = &self.0 else { return Ok(String::new()) };
-        Ok(sys::fs::read_to_string_if_exists(folder.join(file))?.unwrap_or_default())
+        (self.files)(self.controller, file)
     }
 
     fn number(&self, file: &str) -> Result<u64> {
@@ -116,9 +129,9 @@ fn pick(map: &BTreeMap<String, u64>, key: &str) -> u64 {
     map.get(key).copied().unwrap_or_default()
 }
 
-fn cpu_v1(cgroup: &Cgroup) -> Result<Cpu> {
-    let account = Folder::of(cgroup, "cpuacct");
-    let throttling = Folder::of(cgroup, "cpu").map("cpu.stat")?;
+fn cpu_v1(files: &Files<'_>) -> Result<Cpu> {
+    let account = Folder::of(files, "cpuacct");
+    let throttling = Folder::of(files, "cpu").map("cpu.stat")?;
     let per_cpu = account.text("cpuacct.usage_percpu")?;
     Ok(Cpu {
         total_ns: account.number("cpuacct.usage")?,
@@ -131,21 +144,21 @@ fn cpu_v1(cgroup: &Cgroup) -> Result<Cpu> {
     })
 }
 
-fn cpu_v2(cgroup: &Cgroup) -> Result<Cpu> {
-    let stat = Folder::of(cgroup, "cpu").map("cpu.stat")?;
+fn cpu_v2(files: &Files<'_>) -> Result<Cpu> {
+    let stat = Folder::of(files, "cpu").map("cpu.stat")?;
     Ok(Cpu {
-        total_ns: pick(&stat, "usage_usec") * 1000,
-        user_ns: pick(&stat, "user_usec") * 1000,
-        kernel_ns: pick(&stat, "system_usec") * 1000,
+        total_ns: pick(&stat, "usage_usec").saturating_mul(1000),
+        user_ns: pick(&stat, "user_usec").saturating_mul(1000),
+        kernel_ns: pick(&stat, "system_usec").saturating_mul(1000),
         per_cpu_ns: Vec::new(),
         periods: pick(&stat, "nr_periods"),
         throttled_periods: pick(&stat, "nr_throttled"),
-        throttled_ns: pick(&stat, "throttled_usec") * 1000,
+        throttled_ns: pick(&stat, "throttled_usec").saturating_mul(1000),
     })
 }
 
-fn memory_v1(cgroup: &Cgroup) -> Result<Memory> {
-    let folder = Folder::of(cgroup, "memory");
+fn memory_v1(files: &Files<'_>) -> Result<Memory> {
+    let folder = Folder::of(files, "memory");
     Ok(Memory {
         usage: folder.number("memory.usage_in_bytes")?,
         usage_max: folder.number("memory.max_usage_in_bytes")?,
@@ -156,8 +169,8 @@ fn memory_v1(cgroup: &Cgroup) -> Result<Memory> {
     })
 }
 
-fn memory_v2(cgroup: &Cgroup) -> Result<Memory> {
-    let folder = Folder::of(cgroup, "memory");
+fn memory_v2(files: &Files<'_>) -> Result<Memory> {
+    let folder = Folder::of(files, "memory");
     Ok(Memory {
         usage: folder.number("memory.current")?,
         usage_max: folder.number("memory.peak")?,
@@ -168,14 +181,14 @@ fn memory_v2(cgroup: &Cgroup) -> Result<Memory> {
     })
 }
 
-fn pids(cgroup: &Cgroup) -> Result<Pids> {
-    let folder = Folder::of(cgroup, "pids");
+fn pids(files: &Files<'_>) -> Result<Pids> {
+    let folder = Folder::of(files, "pids");
     // "max" is no number and counts as none.
     Ok(Pids { current: folder.number("pids.current")?, limit: folder.number("pids.max")? })
 }
 
-fn block_io_v1(cgroup: &Cgroup) -> Result<BlockIo> {
-    let folder = Folder::of(cgroup, "blkio");
+fn block_io_v1(files: &Files<'_>) -> Result<BlockIo> {
+    let folder = Folder::of(files, "blkio");
     let entries = |file: &str| -> Result<Vec<BlockIoEntry>> {
         Ok(folder.text(file)?.lines().filter_map(block_io_line).collect())
     };
@@ -198,8 +211,8 @@ fn block_io_line(line: &str) -> Option<BlockIoEntry> {
 }
 
 /// `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`
-fn block_io_v2(cgroup: &Cgroup) -> Result<BlockIo> {
-    let text = Folder::of(cgroup, "io").text("io.stat")?;
+fn block_io_v2(files: &Files<'_>) -> Result<BlockIo> {
+    let text = Folder::of(files, "io").text("io.stat")?;
     let mut block_io = BlockIo::default();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();

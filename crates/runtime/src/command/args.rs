@@ -12,11 +12,19 @@ pub(super) struct Global {
     pub(super) root: PathBuf,
     pub(super) log: Option<PathBuf>,
     pub(super) log_json: bool,
+    pub(super) is_debug: bool,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { root: PathBuf::from("/run/kogge-runtime"), log: None, log_json: false }
+        Self { root: PathBuf::from("/run/kogge-runtime"), log: None, log_json: false, is_debug: false }
+    }
+}
+
+impl Global {
+    /// Which need not be there before the first container.
+    pub(super) fn is_default_root(&self) -> bool {
+        self.root == Self::default().root
     }
 }
 
@@ -48,7 +56,12 @@ pub(super) fn parse_global(words: Vec<OsString>) -> Result<(Global, Args)> {
             "root" => global.root = args.path()?,
             "log" => global.log = Some(args.path()?),
             "log-format" => global.log_json = is_json(&args.value()?)?,
-            "debug" => {}
+            "debug" => global.is_debug = true,
+            // As crun has it; runc has a flag for the second one only.
+            "cgroup-manager" => match args.value()?.as_str() {
+                "cgroupfs" => {}
+                other => return Err(Error::unsupported(format!("--cgroup-manager {other}"))),
+            },
             "systemd-cgroup" => return Err(Error::unsupported("--systemd-cgroup")),
             "rootless" => match args.value()?.as_str() {
                 "auto" | "false" => {}
@@ -64,8 +77,10 @@ pub(super) fn parse_global(words: Vec<OsString>) -> Result<(Global, Args)> {
 /// Printed by `report` like an answer, because it ends the program from anywhere.
 fn version() -> Error {
     Error::unchanged(format!(
-        "kogge-runtime version {}\nspec: {}\n",
+        "{} version {}\ncommit: {}\nspec: {}\n",
+        super::program(),
         env!("CARGO_PKG_VERSION"),
+        option_env!("KOGGE_COMMIT").unwrap_or("unknown"),
         oci::runtime::VERSION
     ))
 }
@@ -90,6 +105,13 @@ impl Args {
             self.flag.clone_from(flag);
         }
         Ok(Some(word))
+    }
+
+    /// Whether the next word asks for help.
+    pub(super) fn wants_help(&mut self) -> bool {
+        let rest = self.parser.try_raw_args();
+        let next = rest.and_then(|rest| rest.peek().and_then(|word| word.to_str().map(str::to_owned)));
+        next.is_some_and(|word| matches!(word.as_str(), "-h" | "--help" | "-help"))
     }
 
     /// The value of the flag seen last.

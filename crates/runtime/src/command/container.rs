@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fault::{Doing, Error, Kind, Result};
-use oci::runtime::{Spec, State, Status};
+use oci::runtime::{NamespaceKind, Spec, State, Status};
 use runtime::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
 use sys::errno::{EINVAL, ESRCH};
@@ -17,6 +17,7 @@ use sys::process::PidFd;
 use sys::signal::{SIGKILL, SIGTERM};
 
 use super::args::{Args, Global, Word, missing_id};
+use super::report;
 
 /// `state.json`
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,6 +119,13 @@ impl Container {
         Ok((is_same && !pidfd.has_ended()?).then_some(pidfd))
     }
 
+    /// Whether its processes end with its first one, because that is the first of a pid namespace.
+    fn has_own_pids(&self) -> bool {
+        let linux = self.record.spec.linux.as_ref();
+        let mut namespaces = linux.into_iter().flat_map(|linux| &linux.namespaces);
+        namespaces.any(|ns| ns.kind == NamespaceKind::Pid && ns.path.as_os_str().is_empty())
+    }
+
     pub(super) fn status(&self) -> Result<Status> {
         if self.record.pid == 0 {
             return Ok(Status::Creating);
@@ -144,7 +152,7 @@ impl Container {
     }
 
     /// Ends and forgets everything; safe to repeat after a crash.
-    pub(super) fn destroy(&self) -> Result<()> {
+    pub(super) fn destroy(&self, global: &Global) -> Result<()> {
         let cgroup = self.cgroup()?;
         if cgroup.exists()? {
             cgroup.kill()?;
@@ -154,7 +162,11 @@ impl Container {
         let state = State { status: Status::Stopped, pid: 0, ..self.state()? };
         sys::fs::remove_tree(&self.folder)?;
         let hooks = self.record.spec.hooks.as_ref().map_or(&[][..], |hooks| &hooks.poststop);
-        runtime::init::run_hooks("poststop", hooks, &state)
+        // runtime.md, "Lifecycle", step 13: with their failures all goes on.
+        for error in runtime::init::run_all_hooks("poststop", hooks, &state) {
+            report::warn(global, &error.to_string());
+        }
+        Ok(())
     }
 }
 
@@ -188,7 +200,7 @@ pub(super) fn delete(global: &Global, mut args: Args) -> Result<ExitCode> {
             )));
         }
     }
-    container.destroy()?;
+    container.destroy(global)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -202,7 +214,7 @@ fn delete_remains(global: &Global, id: &str, force: bool, error: Error) -> Resul
     if force { Ok(ExitCode::SUCCESS) } else { Err(error) }
 }
 
-fn end(container: &Container) -> Result<()> {
+pub(super) fn end(container: &Container) -> Result<()> {
     let Some(process) = container.process()? else { return Ok(()) };
     container.cgroup()?.kill()?;
     process.send_signal(SIGKILL).ok();
@@ -232,11 +244,24 @@ pub(super) fn kill(global: &Global, mut args: Args) -> Result<ExitCode> {
         container.cgroup()?.signal(signal)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if signal == SIGKILL && !container.has_own_pids() {
+        return kill_everybody(&container);
+    }
     let process = container.process()?.ok_or_else(|| Error::conflict("container not running"))?;
     process.send_signal(signal).doing(|| format!("sending signal {signal}"))?;
     if signal == SIGKILL && container.cgroup()?.is_frozen()? {
         container.cgroup()?.thaw()?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Without a pid namespace of its own the end of the first process is not that of the others.
+fn kill_everybody(container: &Container) -> Result<ExitCode> {
+    let cgroup = container.cgroup()?;
+    if cgroup.pids()?.is_empty() {
+        return Err(Error::conflict("container not running"));
+    }
+    cgroup.kill()?;
     Ok(ExitCode::SUCCESS)
 }
 

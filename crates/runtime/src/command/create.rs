@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use fault::{Call, Doing, Error, Kind, Result};
 use oci::runtime::{Spec, Status};
 use runtime::init::{self, Launch, Process, Rootfs};
+use runtime::seccomp::Program;
 use sys::errno::ENXIO;
 use sys::fs::{Access, OpenHow};
 
 use super::args::{Args, Global, Word, missing_id};
-use super::container::{Container, RECORD_VERSION, Record, gate};
-use super::foreground;
+use super::container::{Container, RECORD_VERSION, Record, end, gate};
+use super::{foreground, report};
 
 /// The flags that `create` and `run` share.
 #[derive(Debug, Default)]
@@ -27,10 +28,13 @@ struct Flags {
     pidfd_socket: Option<PathBuf>,
     /// Of the caller's descriptors after those of [`listen_fds`].
     preserve_fds: u16,
+    no_pivot: bool,
+    /// In the bundle; another than config.json.
+    config: PathBuf,
 }
 
 fn flags(mut args: Args) -> Result<Flags> {
-    let mut flags = Flags::default();
+    let mut flags = Flags { config: "config.json".into(), ..Flags::default() };
     while let Some(word) = args.next()? {
         let flag = match word {
             Word::Flag(flag) => flag,
@@ -50,7 +54,9 @@ fn flags(mut args: Args) -> Result<Flags> {
             "pidfd-socket" => flags.pidfd_socket = Some(args.path()?),
             // No session keyring is made, and nobody's orphans are adopted unasked.
             "no-new-keyring" | "no-subreaper" => {}
-            "no-pivot" => return Err(Error::unsupported("--no-pivot")),
+            // As crun has it.
+            "config" | "f" => flags.config = args.path()?,
+            "no-pivot" => flags.no_pivot = true,
             _ => return Err(args.unknown(&flag)),
         }
     }
@@ -77,7 +83,7 @@ pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode> {
     foreground::protect_own_binary()?;
     let flags = flags(args)?;
     let (container, mut process) = make(global, &flags, false)?;
-    run_poststart(&container)?;
+    run_poststart(global, &container)?;
     send_handles(&flags, &process)?;
     if flags.detach {
         return Ok(ExitCode::SUCCESS);
@@ -87,14 +93,14 @@ pub(super) fn run(global: &Global, args: Args) -> Result<ExitCode> {
     }
     let exit = foreground::attend(&process);
     if !flags.keep {
-        container.destroy()?;
+        container.destroy(global)?;
     }
     Ok(ExitCode::from(exit? as u8))
 }
 
 /// Makes the container and its record, or leaves nothing.
 fn make(global: &Global, flags: &Flags, is_gated: bool) -> Result<(Container, Process)> {
-    let spec = read_spec(&flags.bundle)?;
+    let spec = read_spec(&flags.bundle.join(&flags.config))?;
     let has_terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     if has_terminal && flags.console_socket.is_none() && (is_gated || flags.detach) {
         return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
@@ -111,14 +117,48 @@ fn make(global: &Global, flags: &Flags, is_gated: bool) -> Result<(Container, Pr
         result => result?,
     }
     sys::crash::point("runtime.create.folder");
-    let made = launch(flags, spec, &folder, is_gated);
+    warn_about(global, &spec);
+    let made = launch(global, flags, spec, &folder, is_gated);
     if made.is_err() {
         sys::fs::remove_tree(&folder).ok();
     }
     made
 }
 
-fn launch(flags: &Flags, mut spec: Spec, folder: &Path, is_gated: bool) -> Result<(Container, Process)> {
+pub(super) fn warn_about_capabilities(global: &Global, process: &oci::runtime::Process) {
+    let (unknown, ambient) = init::refused_capabilities(process);
+    if !unknown.is_empty() {
+        report::warn(global, &format!("ignoring unknown or unavailable capabilities: {}", unknown.join(" ")));
+    }
+    for name in ambient {
+        let message = format!("can't raise ambient capability {name}: it is not permitted and inheritable");
+        report::warn(global, &message);
+    }
+}
+
+fn warn_about(global: &Global, spec: &Spec) {
+    if let Some(process) = &spec.process {
+        warn_about_capabilities(global, process);
+    }
+}
+
+/// The filter of a specification; what it was compiled to is told.
+pub(super) fn compile(global: &Global, spec: &Spec) -> Result<Option<Program>> {
+    let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let program = seccomp.map(runtime::seccomp::compile).transpose()?;
+    if let Some(program) = &program {
+        report::debug(global, || format!("seccomp filter flags: {}", program.flags));
+    }
+    Ok(program)
+}
+
+fn launch(
+    global: &Global,
+    flags: &Flags,
+    mut spec: Spec,
+    folder: &Path,
+    is_gated: bool,
+) -> Result<(Container, Process)> {
     let listen_fds = listen_fds();
     if let Some(process) = spec.process.as_mut().filter(|_| listen_fds > 0) {
         process.env.extend([format!("LISTEN_FDS={listen_fds}"), "LISTEN_PID=1".to_owned()]);
@@ -145,6 +185,8 @@ fn launch(flags: &Flags, mut spec: Spec, folder: &Path, is_gated: bool) -> Resul
     };
     let mut container = Container::save(record, folder.to_owned())?;
     sys::crash::point("runtime.create.recorded");
+    report::debug(global, || "nsexec container setup: one clone into all namespaces".to_owned());
+    let seccomp = compile(global, &container.record.spec)?;
     let launch = Launch {
         id: &flags.id,
         spec: &container.record.spec,
@@ -154,14 +196,19 @@ fn launch(flags: &Flags, mut spec: Spec, folder: &Path, is_gated: bool) -> Resul
         netns: None,
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         kept_fds: kept_fds(listen_fds, flags.preserve_fds)?,
-        seccomp: None,
+        seccomp: seccomp.as_ref(),
         gate: is_gated.then_some(&*gate),
         intent: None,
         dies_with_caller: false,
+        // Our own terminal gives them what a screen needs, if our output is one.
+        keeps_line_ends: flags.console_socket.is_none(),
+        no_pivot: flags.no_pivot,
     };
     let process = init::start(&launch)
         .map_err(|failure| failure.error)
         .doing(|| "unable to start container process: error during container init")?;
+    report::debug(global, || format!("child process in init(): {}", process.pid));
+    report::debug(global, || "init: closing the pipe to signal completion".to_owned());
     sys::crash::point("runtime.create.started");
     let noted = container.note_process(process.pid).and_then(|()| write_pid_file(flags, process.pid));
     match noted {
@@ -217,9 +264,8 @@ fn listen_fds() -> u16 {
     }
 }
 
-pub(super) fn read_spec(bundle: &Path) -> Result<Spec> {
-    let path = bundle.join("config.json");
-    let text = match sys::fs::read_bounded(&path, SPEC_BYTES_MAX) {
+fn read_spec(path: &Path) -> Result<Spec> {
+    let text = match sys::fs::read_bounded(path, SPEC_BYTES_MAX) {
         Err(error) if error.kind() == Kind::NotFound => {
             return Err(Error::not_found(format!("JSON specification file {} not found", path.display())));
         }
@@ -244,7 +290,7 @@ pub(super) fn start(global: &Global, mut args: Args) -> Result<ExitCode> {
         _ => return Err(Error::conflict("cannot start an already running container")),
     }
     open_gate(&container.gate())?;
-    run_poststart(&container)?;
+    run_poststart(global, &container)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -263,10 +309,16 @@ fn open_gate(path: &Path) -> Result<()> {
     gate.write_all(b"0").call(|| "opening the gate")
 }
 
-fn run_poststart(container: &Container) -> Result<()> {
+/// runtime.md, "Lifecycle", step 9: with a failure of these the container ends.
+fn run_poststart(global: &Global, container: &Container) -> Result<()> {
     let Some(hooks) = &container.record.spec.hooks else { return Ok(()) };
     if hooks.poststart.is_empty() {
         return Ok(());
     }
-    init::run_hooks("poststart", &hooks.poststart, &container.state()?)
+    let run = init::run_hooks("poststart", &hooks.poststart, &container.state()?);
+    if run.is_err() {
+        // The hook's failure is what is told; what cannot be ended is found by `delete`.
+        end(container).and_then(|()| container.destroy(global)).ok();
+    }
+    run
 }

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use fault::{Doing, Error, Result};
 use oci::runtime::{Capabilities, Process, Status};
+use runtime::cgroup::SubCgroup;
 use runtime::exec::ExecLaunch;
 
 use super::args::{Args, Global, Word, missing_id};
 use super::container::Container;
-use super::create::{SPEC_BYTES_MAX, kept_fds};
-use super::foreground;
+use super::create::{SPEC_BYTES_MAX, compile, kept_fds, warn_about_capabilities};
+use super::{foreground, report};
 
 #[derive(Debug, Default)]
 struct Flags {
@@ -31,6 +32,7 @@ struct Flags {
     ignore_paused: bool,
     pidfd_socket: Option<PathBuf>,
     preserve_fds: u16,
+    cgroups: Vec<SubCgroup>,
 }
 
 fn flags(mut args: Args) -> Result<Flags> {
@@ -59,7 +61,8 @@ fn flags(mut args: Args) -> Result<Flags> {
             "ignore-paused" => flags.ignore_paused = true,
             "preserve-fds" => flags.preserve_fds = args.parsed()?,
             "pidfd-socket" => flags.pidfd_socket = Some(args.path()?),
-            "cgroup" | "process-label" | "apparmor" => {
+            "cgroup" => flags.cgroups.push(SubCgroup::parse(&args.value()?)?),
+            "process-label" | "apparmor" => {
                 return Err(Error::unsupported(format!("--{flag}")));
             }
             _ => return Err(args.unknown(&flag)),
@@ -67,7 +70,17 @@ fn flags(mut args: Args) -> Result<Flags> {
     }
 }
 
+/// A failure of ours has another exit code than any that programs use for themselves.
 pub(super) fn exec(global: &Global, args: Args) -> Result<ExitCode> {
+    Ok(execute(global, args).unwrap_or_else(|error| {
+        report::failed(global, &error);
+        ExitCode::from(EXEC_FAILED)
+    }))
+}
+
+const EXEC_FAILED: u8 = 255;
+
+fn execute(global: &Global, args: Args) -> Result<ExitCode> {
     foreground::protect_own_binary()?;
     let flags = flags(args)?;
     let container = Container::load(&global.root, &flags.id)?;
@@ -84,32 +97,47 @@ pub(super) fn exec(global: &Global, args: Args) -> Result<ExitCode> {
     if wanted.terminal && flags.detach && flags.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
     }
-    let process = launch(&container, &wanted, kept_fds(0, flags.preserve_fds)?)?;
+    warn_about_capabilities(global, &wanted);
+    let process = launch(global, &container, &wanted, &flags)?;
     if let Some(path) = &flags.pid_file {
         sys::fs::write_swapped(path, process.pid.to_string(), 0o644)?;
     }
     finish(&flags, process)
 }
 
-fn launch(container: &Container, wanted: &Process, kept_fds: u16) -> Result<runtime::init::Process> {
+fn launch(
+    global: &Global,
+    container: &Container,
+    wanted: &Process,
+    flags: &Flags,
+) -> Result<runtime::init::Process> {
     let target = container.process()?.ok_or_else(|| Error::conflict("cannot exec in a stopped container"))?;
     let linux = container.record.spec.linux.as_ref();
-    let seccomp = linux.and_then(|linux| linux.seccomp.as_ref());
-    let seccomp = seccomp.map(runtime::seccomp::compile).transpose()?;
+    report::debug(global, || "nsexec container setup: one setns into all namespaces".to_owned());
+    if let Some(mask) = runtime::exec::first_affinity(wanted)? {
+        report::debug(global, || format!("nsexec: affinity: {mask:#x}"));
+    }
+    let seccomp = compile(global, &container.record.spec)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let cgroup = container.cgroup()?;
-    runtime::exec::exec(&ExecLaunch {
+    let process = runtime::exec::exec(&ExecLaunch {
         pid: container.record.pid,
         pidfd: target.as_fd(),
         process: wanted,
         linux,
         cgroup: &cgroup,
+        sub_cgroups: &flags.cgroups,
         seccomp: seccomp.as_ref(),
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-        kept_fds,
+        kept_fds: kept_fds(0, flags.preserve_fds)?,
+        keeps_line_ends: flags.console_socket.is_none(),
+        state: Some(&container.state()?),
     })
     .map_err(|failure| failure.error)
-    .doing(|| "exec failed: unable to start container process")
+    .doing(|| "exec failed: unable to start container process")?;
+    report::debug(global, || format!("child process in init(): {}", process.pid));
+    report::debug(global, || "setns_init: about to exec".to_owned());
+    Ok(process)
 }
 
 fn finish(flags: &Flags, mut process: runtime::init::Process) -> Result<ExitCode> {
@@ -169,7 +197,12 @@ fn add_capabilities(process: &mut Process, names: &[String]) {
         return;
     }
     let own = process.capabilities.get_or_insert_with(Capabilities::default);
+    // What the container's processes inherit the further ones shall inherit too, ambient or not.
+    let inherits = !own.inheritable.is_empty();
     for set in [&mut own.bounding, &mut own.effective, &mut own.permitted] {
+        set.extend(names.iter().cloned());
+    }
+    for set in [&mut own.inheritable, &mut own.ambient].into_iter().filter(|_| inherits) {
         set.extend(names.iter().cloned());
     }
 }

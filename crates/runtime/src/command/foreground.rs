@@ -55,14 +55,24 @@ pub(super) fn attend(process: &Process) -> Result<i32> {
     let mut raw = None;
     if let Some(console) = &console {
         poll.add(console, OUTPUT, Interest::READ)?;
-        // A file or /dev/null has no events; there is nothing to wait for then.
-        poll.add(std::io::stdin(), INPUT, Interest::READ).ok();
         copy_size(console);
-        raw = tty::is_terminal(std::io::stdin()).then(|| tty::Raw::enter(std::io::stdin())).transpose()?;
+        take_input(&poll, &mut raw)?;
     }
-    let exit = turn_until_end(process, &poll, &signals, console.as_ref());
+    let exit = turn_until_end(process, &poll, &signals, console.as_ref(), &mut raw);
     drop(raw);
     exit
+}
+
+/// Our own input is the container's, but that of a terminal only while we are in its foreground.
+fn take_input(poll: &Poll, raw: &mut Option<tty::Raw>) -> Result<()> {
+    let is_terminal = tty::is_terminal(std::io::stdin());
+    if raw.is_some() || is_terminal && !tty::is_foreground(std::io::stdin()) {
+        return Ok(());
+    }
+    // A file or /dev/null has no events; there is nothing to wait for then.
+    poll.add(std::io::stdin(), INPUT, Interest::READ).ok();
+    *raw = is_terminal.then(|| tty::Raw::enter_for_input(std::io::stdin())).transpose()?;
+    Ok(())
 }
 
 const END: u64 = 0;
@@ -72,13 +82,25 @@ const OUTPUT: u64 = 3;
 
 const FORWARDED: &[i32] = &[SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT, SIGWINCH];
 
-fn turn_until_end(process: &Process, poll: &Poll, signals: &OwnedFd, console: Option<&File>) -> Result<i32> {
+fn turn_until_end(
+    process: &Process,
+    poll: &Poll,
+    signals: &OwnedFd,
+    console: Option<&File>,
+    raw: &mut Option<tty::Raw>,
+) -> Result<i32> {
     let mut ready = Vec::new();
     loop {
         poll.wait(&mut ready, None)?;
         for source in &ready {
             match (source.token, console) {
-                (SIGNAL, console) => forward_signal(process, signals, console)?,
+                (SIGNAL, console) => {
+                    forward_signal(process, signals, console)?;
+                    // A shell that brings us to the foreground continues us.
+                    if console.is_some() {
+                        take_input(poll, raw)?;
+                    }
+                }
                 (OUTPUT, Some(console)) if !copy(console, std::io::stdout()) => poll.remove(console)?,
                 (INPUT, Some(console)) if !copy(std::io::stdin(), console) => poll.remove(std::io::stdin())?,
                 _ => {}

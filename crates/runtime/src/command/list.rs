@@ -1,5 +1,6 @@
 //! `list`, `state` and `ps`: what there is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -9,27 +10,31 @@ use oci::runtime::{State, Status};
 use serde::Serialize;
 
 use super::args::{Args, Global, Word};
-use super::container::Container;
-use super::{print, print_json};
+use super::container::{Container, Record};
+use super::{print, print_json, print_line};
 
-/// A state as runc prints it: the specification's, and a little more.
+/// A state as runc prints it: the specification's, and a little more, in runc's order.
 #[derive(Debug, Serialize)]
 struct LongState {
-    #[serde(flatten)]
-    state: State,
+    #[serde(rename = "ociVersion")]
+    version: String,
+    id: String,
+    pid: i32,
+    status: Status,
+    bundle: PathBuf,
     rootfs: PathBuf,
     created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
     owner: String,
 }
 
 impl LongState {
     fn of(container: &Container) -> Result<Self> {
-        Ok(Self {
-            state: container.state()?,
-            rootfs: container.record.rootfs.clone(),
-            created: container.record.created.clone(),
-            owner: String::new(),
-        })
+        let State { version, id, status, pid, bundle, annotations } = container.state()?;
+        let Record { rootfs, created, .. } = &container.record;
+        let (rootfs, created, owner) = (rootfs.clone(), created.clone(), String::new());
+        Ok(Self { version, id, pid, status, bundle, rootfs, created, annotations, owner })
     }
 }
 
@@ -49,16 +54,16 @@ pub(super) fn list(global: &Global, mut args: Args) -> Result<ExitCode> {
     }
     let states = all(global)?;
     match format.as_str() {
-        _ if quiet => print(&states.iter().map(|state| format!("{}\n", state.state.id)).collect::<String>()),
+        _ if quiet => print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>()),
         "table" => print(&table(&states)),
-        "json" => print_json(&states),
+        "json" => print_line(&states),
         _ => Err(Error::invalid("invalid format option")),
     }
 }
 
 fn all(global: &Global) -> Result<Vec<LongState>> {
     let names = match sys::fs::read_dir(&global.root) {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == Kind::NotFound && global.is_default_root() => return Ok(Vec::new()),
         result => result?,
     };
     let mut states = Vec::new();
@@ -69,7 +74,7 @@ fn all(global: &Global) -> Result<Vec<LongState>> {
             result => states.push(LongState::of(&result?)?),
         }
     }
-    states.sort_by(|one, other| one.state.id.cmp(&other.state.id));
+    states.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(states)
 }
 
@@ -77,10 +82,10 @@ fn table(states: &[LongState]) -> String {
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
     rows.extend(states.iter().map(|state| {
         [
-            state.state.id.clone(),
-            state.state.pid.to_string(),
-            status_name(state.state.status).to_owned(),
-            state.state.bundle.display().to_string(),
+            state.id.clone(),
+            state.pid.to_string(),
+            status_name(state.status).to_owned(),
+            state.bundle.display().to_string(),
             state.created.clone(),
             state.owner.clone(),
         ]

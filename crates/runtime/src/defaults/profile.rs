@@ -73,7 +73,7 @@ fn resolve(profile: Profile, host: &Host<'_>) -> Result<Seccomp> {
         default_action: profile.default_action,
         default_errno_ret: profile.default_errno_ret,
         architectures,
-        flags: profile.flags.unwrap_or_default(),
+        flags: profile.flags.filter(|flags| !flags.is_empty()),
         listener_path: profile.listener_path.unwrap_or_default(),
         listener_metadata: profile.listener_metadata.unwrap_or_default(),
         syscalls,

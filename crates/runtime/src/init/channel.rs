@@ -4,12 +4,15 @@
 //! child                parent
 //! 'W' ---------------> does what only it can (id maps, hooks)
 //!     <--------------- 'G'
+//! 'L' number --------> the filter's listener has this number in the child
+//!     <--------------- 'G' when it is with whom it is for
 //! 'R' ---------------> all is set up; only the gate and the exec are left
 //! 'E' text ----------> it failed
 //! (closed by exec)
 //! ```
 
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use fault::{Call, Error, Result};
@@ -26,6 +29,7 @@ pub(super) struct ParentEnd(UnixStream);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Waiting,
+    Listener(RawFd),
     Ready,
     Failed(String),
     /// Executed if it was ready before, else dead.
@@ -41,8 +45,19 @@ impl ChildEnd {
     /// Lets the parent act, and waits until it has.
     pub(super) fn rendezvous(&self) -> Result<()> {
         self.send(b"W")?;
-        let mut go = [0];
-        (&self.0).read_exact(&mut go).call(|| "waiting for the parent")
+        self.wait_for_parent()
+    }
+
+    /// Lets the parent take the listener of the filter that holds already. So nothing but a write and a read is needed,
+    /// which every program needs: a descriptor in a message could be what the filter forbids.
+    pub(super) fn hand_over(&self, listener: impl AsFd) -> Result<()> {
+        let [a, b, c, d] = listener.as_fd().as_raw_fd().to_ne_bytes();
+        self.send(&[b'L', a, b, c, d])?;
+        self.wait_for_parent()
+    }
+
+    fn wait_for_parent(&self) -> Result<()> {
+        (&self.0).read_exact(&mut [0]).call(|| "waiting for the parent")
     }
 
     pub(super) fn ready(&self) -> Result<()> {
@@ -59,6 +74,12 @@ impl ChildEnd {
     }
 }
 
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl ParentEnd {
     pub(super) fn next(&self) -> Result<Message> {
         let mut kind = [0];
@@ -68,6 +89,11 @@ impl ParentEnd {
         match kind[0] {
             b'W' => Ok(Message::Waiting),
             b'R' => Ok(Message::Ready),
+            b'L' => {
+                let mut number = [0; 4];
+                (&self.0).read_exact(&mut number).call(|| "reading from the child")?;
+                Ok(Message::Listener(RawFd::from_ne_bytes(number)))
+            }
             b'E' => {
                 let mut text = String::new();
                 (&self.0).take(TEXT_BYTES_MAX).read_to_string(&mut text).call(|| "reading from the child")?;
@@ -109,9 +135,12 @@ mod tests {
     #[test]
     fn errors_cross_in_go_words() {
         let (parent, child) = channel().unwrap();
+        parent.go_on().unwrap();
+        child.hand_over(&parent.0).unwrap();
         child.ready().unwrap();
         child.fail(&Error::io("open /x", std::io::Error::from_raw_os_error(2)));
         drop(child);
+        assert_eq!(parent.next().unwrap(), Message::Listener(parent.0.as_raw_fd()));
         assert_eq!(parent.next().unwrap(), Message::Ready);
         assert_eq!(parent.next().unwrap(), Message::Failed("open /x: no such file or directory".into()));
         assert_eq!(parent.next().unwrap(), Message::Closed);

@@ -6,12 +6,13 @@ use std::path::Path;
 use fault::Result;
 use oci::runtime::{ConsoleSize, IdMapping};
 use sys::fs::{self, OpenHow};
-use sys::namespace::Kinds;
 use sys::tty::{self, Pty, Size};
 
+use super::exec::ExecLaunch;
 use super::mounts;
 use super::options::Options;
 use super::plan::{Plan, Source};
+use super::userns::host_id;
 
 /// A terminal, and the devpts that it comes from if the child has to attach that.
 #[derive(Debug)]
@@ -21,13 +22,13 @@ pub(super) struct Console {
 }
 
 /// For a container to be started. Making its devpts here saves sending the terminal back from the child.
-pub(super) fn for_start(plan: &mut Plan<'_>) -> Result<Option<Console>> {
+pub(super) fn for_start(plan: &mut Plan<'_>, keeps_line_ends: bool) -> Result<Option<Console>> {
     let Some(size) = plan.process.terminal else { return Ok(None) };
-    let maps: &[IdMapping] = if plan.new.contains(Kinds::USER) { &plan.linux.gid_mappings } else { &[] };
+    let maps = plan.id_maps.clone().unwrap_or_default();
     let (dir, devpts) = match plan.devpts() {
         Some(mount) => match &mount.source {
             Source::FileSystem { kind, source } => {
-                translate_group(&mut mount.options, maps);
+                translate_group(&mut mount.options, &maps.gids);
                 let devpts = mounts::new_filesystem(kind, source, &mount.options, false)?;
                 (devpts.as_fd().try_clone_to_owned().ok(), Some(devpts))
             }
@@ -41,10 +42,10 @@ pub(super) fn for_start(plan: &mut Plan<'_>) -> Result<Option<Console>> {
         Some(dir) => tty::open_pty(dir.as_fd(), Path::new(""))?,
         None => tty::open_pty(fs::open_dir("/dev")?.as_fd(), Path::new(""))?,
     };
-    set_size(&pty, size)?;
-    if plan.new.contains(Kinds::USER) {
+    prepare(&pty, size, keeps_line_ends)?;
+    if plan.id_maps.is_some() {
         // The child could not give it to its user, because it does not own it.
-        let owner = host_id(&plan.linux.uid_mappings, plan.process.identity.uid);
+        let owner = host_id(&maps.uids, plan.process.identity.uid);
         fs::fchown(&pty.terminal, owner, fs::fstat(&pty.terminal)?.gid)?;
     }
     Ok(Some(Console { pty, devpts }))
@@ -60,21 +61,18 @@ fn translate_group(options: &mut Options, maps: &[IdMapping]) {
     }
 }
 
-/// What an id of the container is outside; without maps the same.
-fn host_id(maps: &[IdMapping], inside: u32) -> u32 {
-    let range = maps.iter().find(|map| (map.container_id..map.container_id + map.size).contains(&inside));
-    range.map_or(inside, |map| map.host_id + (inside - map.container_id))
-}
-
 /// For a process in a running container, from the devpts that its first process sees.
-pub(super) fn for_exec(pid: i32, size: ConsoleSize) -> Result<Pty> {
-    let root = fs::open(format!("/proc/{pid}/root"), &OpenHow { directory: true, ..OpenHow::PATH })?;
+pub(super) fn for_exec(launch: &ExecLaunch<'_>, size: ConsoleSize) -> Result<Pty> {
+    let root = fs::open(format!("/proc/{}/root", launch.pid), &OpenHow { directory: true, ..OpenHow::PATH })?;
     let pty = tty::open_pty(root.as_fd(), Path::new("/dev/pts"))?;
-    set_size(&pty, size)?;
+    prepare(&pty, size, launch.keeps_line_ends)?;
     Ok(pty)
 }
 
-fn set_size(pty: &Pty, size: ConsoleSize) -> Result<()> {
+fn prepare(pty: &Pty, size: ConsoleSize, keeps_line_ends: bool) -> Result<()> {
+    if keeps_line_ends {
+        tty::keep_line_ends(&pty.controller)?;
+    }
     if size == ConsoleSize::default() {
         return Ok(());
     }

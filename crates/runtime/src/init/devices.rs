@@ -6,7 +6,7 @@ use std::path::Path;
 use fault::{Doing, Kind, Result};
 use oci::runtime::DeviceRule;
 use sys::fs::{self, OpenHow};
-use sys::namespace::Kinds;
+use sys::mount::{Attributes, Change};
 
 use super::mounts::{self, host};
 use super::plan::{DevicePlan, Plan};
@@ -17,7 +17,7 @@ pub(super) fn make(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<()> {
     }
     let dev = mounts::folder(root, Path::new("/dev"))?;
     // In a user namespace of its own nobody may make devices, so the host's are put in place.
-    let cannot_make = plan.new.contains(Kinds::USER);
+    let cannot_make = plan.id_maps.is_some();
     for device in &plan.devices {
         let made = if cannot_make { borrow(root, device) } else { make_node(root, &dev, device) };
         made.doing(|| format!("making device {}", device.path.display()))?;
@@ -48,6 +48,8 @@ fn make_node(root: BorrowedFd<'_>, dev: &OwnedFd, device: &DevicePlan<'_>) -> Re
 fn borrow(root: BorrowedFd<'_>, device: &DevicePlan<'_>) -> Result<()> {
     let target = mounts::file(root, device.path)?;
     let node = sys::mount::bind(host(), device.path, false)?;
+    let set = Attributes::NO_SUID | Attributes::NO_EXEC;
+    sys::mount::change(node.as_fd(), &Change { set, ..Change::default() })?;
     sys::mount::attach(node.as_fd(), target.as_fd())
 }
 

@@ -3,17 +3,18 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fault::{Call, Doing, Error, Kind, Result};
-use oci::runtime::{ConsoleSize, Linux};
+use oci::runtime::{ConsoleSize, Linux, State};
 use sys::namespace::{self, Kinds};
 use sys::process::{CloneArgs, PidFd};
 use sys::tty::Pty;
 
 use super::console;
-use super::fork::{become_root_of_namespace, fork};
+use super::fork::{Wish, become_root_of_namespace, fork};
 use super::plan::ProcessPlan;
 use super::process::Becoming;
-use super::{Failure, Process};
-use crate::cgroup::Cgroup;
+use super::scheduling::Scheduling;
+use super::{Failure, Process, listener};
+use crate::cgroup::{Cgroup, SubCgroup};
 use crate::seccomp::Program;
 
 /// What to execute, and where.
@@ -26,12 +27,18 @@ pub struct ExecLaunch<'a> {
     /// What the specification has for all processes of the container; without it they get nothing special.
     pub linux: Option<&'a Linux>,
     pub cgroup: &'a Cgroup,
+    /// Where beneath it the process goes; empty for the cgroup itself.
+    pub sub_cgroups: &'a [SubCgroup],
     /// The container's filter.
     pub seccomp: Option<&'a Program>,
     /// Standard input, output and error; not used if the process has a terminal.
     pub stdio: [BorrowedFd<'a>; 3],
     /// As in [`super::Launch`].
     pub kept_fds: u16,
+    /// As in [`super::Launch`].
+    pub keeps_line_ends: bool,
+    /// What the agent of a filter that has one is told about the container. Without it such a filter is refused.
+    pub state: Option<&'a State>,
 }
 
 impl ExecLaunch<'_> {
@@ -51,6 +58,9 @@ fn execute(launch: &ExecLaunch<'_>) -> Result<Process> {
         kept_fds: launch.kept_fds,
         ..ProcessPlan::new(launch.process, launch.linux, launch.seccomp)?
     };
+    if plan.identity.has_listener() && launch.state.is_none() {
+        return Err(Error::unsupported("exec with a seccomp profile that has SCMP_ACT_NOTIFY"));
+    }
     let opened = Target::open(launch, plan.terminal);
     // What was opened by number belongs to the process that we mean only if that still lives; and if it does not, a
     // failure to open anything says no more than that.
@@ -63,11 +73,27 @@ fn execute(launch: &ExecLaunch<'_>) -> Result<Process> {
         let mut becoming = Becoming::new(&plan, launch.stdio, terminal);
         becoming.prepare()?;
         sys::process::set_parent_death_signal(0)?;
+        becoming.lock_before_ready(channel)?;
         channel.ready()?;
+        becoming.lock(channel)?;
         becoming.execute()
     })?;
-    let (pid, pidfd) = child.watch(|_| Ok(()), false)?;
+    let (pid, pidfd) = child.watch(|pid, wish| fulfil(launch, pid, &wish), false)?;
     Ok(Process { pid, pidfd, console: pty.map(|pty| pty.controller), cgroup: launch.cgroup.clone() })
+}
+
+/// An exec has neither maps to be written nor hooks.
+fn fulfil(launch: &ExecLaunch<'_>, pid: i32, wish: &Wish) -> Result<()> {
+    let (Wish::Listener(fd), Some(state)) = (wish, launch.state) else { return Ok(()) };
+    let seccomp = launch.linux.and_then(|linux| linux.seccomp.as_ref());
+    listener::hand_on(seccomp, fd, pid, state)
+}
+
+const ADDING: &str = "error adding pid to cgroups";
+
+/// The processors that a process begins on, as far as the first word of their mask goes; for messages.
+pub fn first_affinity(process: &oci::runtime::Process) -> Result<Option<u64>> {
+    Ok(Scheduling::plan(process, None)?.first_affinity())
 }
 
 /// The running container, as far as its number leads to it.
@@ -83,8 +109,8 @@ impl Target {
         Ok(Self {
             kinds: kinds_to_enter(launch.pid)?,
             pid_namespace: namespace::open(&launch.pid.to_string(), Kinds::PID)?,
-            birthplace: launch.cgroup.birthplace()?,
-            pty: terminal.map(|size| console::for_exec(launch.pid, size)).transpose()?,
+            birthplace: launch.cgroup.birthplace(launch.sub_cgroups).doing(|| ADDING)?,
+            pty: terminal.map(|size| console::for_exec(launch, size)).transpose()?,
         })
     }
 }
@@ -109,7 +135,7 @@ fn kinds_to_enter(pid: i32) -> Result<Kinds> {
 
 fn enter(launch: &ExecLaunch<'_>, plan: &ProcessPlan, kinds: Kinds) -> Result<()> {
     plan.scheduling.apply_first_affinity()?;
-    launch.cgroup.join_v1().doing(|| "joining the cgroup")?;
+    launch.cgroup.join_v1(launch.sub_cgroups).doing(|| ADDING)?;
     plan.scheduling.apply_last_affinity()?;
     plan.identity.apply_oom_score()?;
     namespace::setns(launch.pidfd, kinds)?;

@@ -1,6 +1,9 @@
 //! Who the process becomes and what it may do: planned from the specification, then applied in the one order that
 //! the kernel allows.
 
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
 use fault::{Error, Result};
 use oci::runtime::{self, Seccomp};
 use sys::identity::{self, CapabilitySet, CapabilitySets};
@@ -38,18 +41,16 @@ impl Identity {
         let none = runtime::Capabilities::default();
         let named = process.capabilities.as_ref().unwrap_or(&none);
         let bits = |names: &[String]| capability_bits(names, last_capability);
+        let (permitted, inheritable) = (bits(&named.permitted), bits(&named.inheritable));
         Ok(Self {
             uid: process.user.uid,
             gid: process.user.gid,
             groups: process.user.additional_gids.clone(),
             umask: process.user.umask.unwrap_or(0o022),
-            bounding: bits(&named.bounding)?,
-            sets: CapabilitySets {
-                effective: bits(&named.effective)?,
-                permitted: bits(&named.permitted)?,
-                inheritable: bits(&named.inheritable)?,
-            },
-            ambient: bits(&named.ambient)?,
+            bounding: bits(&named.bounding),
+            sets: CapabilitySets { effective: bits(&named.effective), permitted, inheritable },
+            // The kernel raises no others.
+            ambient: bits(&named.ambient) & permitted & inheritable,
             last_capability,
             limits: limits(&process.rlimits)?,
             no_new_privileges: process.no_new_privileges,
@@ -92,14 +93,19 @@ impl Identity {
     }
 
     /// The filter comes last, so that a strict one need not allow what we do before; seccomp(2) then wants either
-    /// no_new_privs or CAP_SYS_ADMIN.
-    pub(super) fn lock(&self) -> Result<()> {
-        let Some(filter) = &self.filter else { return Ok(()) };
-        sys::seccomp::install(&filter.program, filter.flags)?;
+    /// no_new_privs or CAP_SYS_ADMIN. Returns the filter's listener, if it has one.
+    pub(super) fn lock(&self) -> Result<Option<OwnedFd>> {
+        let Some(filter) = &self.filter else { return Ok(None) };
+        let listener = sys::seccomp::install(&filter.program, filter.flags)?;
         if self.borrowed() & !self.sets.permitted != 0 || self.borrowed() & !self.sets.effective != 0 {
             identity::set_capabilities(self.sets)?;
         }
-        Ok(())
+        Ok(listener)
+    }
+
+    /// Whether the filter has a listener, which the parent has to hand on.
+    pub(super) fn has_listener(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.flags.contains(Flags::NEW_LISTENER))
     }
 
     fn borrowed(&self) -> CapabilitySet {
@@ -145,19 +151,31 @@ fn limit(limit: &runtime::Rlimit) -> Result<(u32, u64, u64)> {
     Ok((number, limit.soft, limit.hard))
 }
 
-/// Capabilities that this kernel does not have yet are left out.
-fn capability_bits(names: &[String], last: u32) -> Result<CapabilitySet> {
-    let mut set = 0;
-    for name in names {
-        let number = CAPABILITIES
-            .iter()
-            .position(|known| name.strip_prefix("CAP_") == Some(known))
-            .ok_or_else(|| Error::invalid(format!("unknown capability {name:?}")))?;
-        if number <= last as usize {
-            set |= 1 << number;
-        }
-    }
-    Ok(set)
+/// Capabilities that nobody knows, or that this kernel does not have yet, are left out: config.md, "capabilities", wants
+/// no error for what cannot be mapped to the kernel's; see [`refused_capabilities`].
+fn capability_bits(names: &[String], last: u32) -> CapabilitySet {
+    let numbers = names.iter().filter_map(|name| capability_number(name));
+    numbers.filter(|number| *number <= last).fold(0, |set, number| set | 1 << number)
+}
+
+fn capability_number(name: &str) -> Option<u32> {
+    let name = name.strip_prefix("CAP_")?;
+    let place = CAPABILITIES.iter().position(|known| *known == name)?;
+    u32::try_from(place).ok()
+}
+
+/// What a process asks for and does not get, for whoever can warn: names without a meaning, and, after them, ambient
+/// capabilities that are not inheritable (capabilities(7), "Ambient").
+pub fn refused_capabilities(process: &runtime::Process) -> (Vec<String>, Vec<String>) {
+    let Some(named) = &process.capabilities else { return Default::default() };
+    let sets = [&named.bounding, &named.effective, &named.permitted, &named.inheritable, &named.ambient];
+    let unknown: BTreeSet<_> =
+        sets.into_iter().flatten().filter(|name| capability_number(name).is_none()).cloned().collect();
+    let is_raised = |name: &&String| {
+        named.inheritable.contains(name) && named.permitted.contains(name) || unknown.contains(*name)
+    };
+    let ambient = named.ambient.iter().filter(|name| !is_raised(name)).cloned().collect();
+    (unknown.into_iter().collect(), ambient)
 }
 
 /// Every name that [`oci::runtime::Capabilities`] may hold here, without its prefix, by number (capabilities(7)).
@@ -214,9 +232,17 @@ mod tests {
         assert_eq!(CAPABILITIES[CAP_SYS_ADMIN as usize], "SYS_ADMIN");
         assert_eq!(CAPABILITIES.len(), 41);
         let bits = |name: &str, last| capability_bits(&[name.to_owned()], last);
-        assert_eq!(bits("CAP_CHOWN", 40).unwrap(), 1);
-        assert_eq!(bits("CAP_BPF", 37).unwrap(), 0);
-        assert!(bits("CHOWN", 40).is_err());
+        assert_eq!([bits("CAP_CHOWN", 40), bits("CAP_BPF", 37), bits("CHOWN", 40)], [1, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_not_given_is_named() {
+        let process = serde_json::from_str(
+            r#"{"capabilities": {"bounding": ["CAP_X"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+                "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_X"]}}"#,
+        );
+        let (unknown, ambient) = refused_capabilities(&process.unwrap());
+        assert_eq!((unknown, ambient), (vec!["CAP_X".to_owned()], vec!["CAP_CHOWN".to_owned()]));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Runs in the container's new mount namespace, still with the host's root as `/`, so that sources of the host are
 //! named by plain paths and places of the container only beneath the open root.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,53 +19,56 @@ use super::options::{AttributeChange, Options};
 use super::plan::{MountPlan, Plan, Source};
 use crate::cgroup::Cgroup;
 
-/// Attaches the root over `/`, where path lookups from the host's root do not see it, and returns it.
+/// Attaches the root and returns it: a folder over itself, where hooks look for it, and what comes from outside over `/`,
+/// where path lookups from the host's root do not see it.
 pub(super) fn attach_root(rootfs: &Rootfs<'_>) -> Result<OwnedFd> {
     // Whatever comes from the host may come in, nothing goes back.
     mount::set_propagation(host(), Path::new("/"), Propagation::Slave, true)?;
-    let root = match rootfs {
-        Rootfs::Mount(fd) => fd.try_clone_to_owned().call(|| "dup")?,
-        Rootfs::Path(path) => mount::bind(host(), path, true).doing(|| "preparing rootfs")?,
+    let (root, place) = match rootfs {
+        Rootfs::Mount(fd) => (fd.try_clone_to_owned().call(|| "dup")?, Path::new("/")),
+        Rootfs::Path(path) => (mount::bind(host(), path, true).doing(|| "preparing rootfs")?, *path),
     };
-    mount::attach_at(root.as_fd(), host(), Path::new("/")).doing(|| "attaching the rootfs")?;
+    mount::attach_at(root.as_fd(), host(), place).doing(|| "attaching the rootfs")?;
     Ok(root)
 }
 
-/// The sources that go on exchanging mounts with the host, by their index: cloned before [`attach_root`] ends that.
-pub(super) fn shared_sources(plan: &Plan<'_>) -> Result<BTreeMap<usize, OwnedFd>> {
-    let is_shared =
-        |mount: &MountPlan<'_>| mount.options.propagation.iter().any(|(how, _)| *how == Propagation::Shared);
-    let mut clones = BTreeMap::new();
+/// The sources that go on exchanging mounts with the host: cloned before [`attach_root`] ends that.
+pub(super) fn open_shared_sources(plan: &Plan<'_>, open: &mut BTreeMap<usize, OwnedFd>) -> Result<()> {
     for (index, mount) in plan.mounts.iter().enumerate().filter(|(_, mount)| is_shared(mount)) {
-        if let Source::Host(path) = &mount.source {
-            let clone = mount::bind(host(), path, mount.options.recursive).doing(|| describe(mount))?;
-            clones.insert(index, clone);
+        if let (Source::Host(path), Entry::Vacant(place)) = (&mount.source, open.entry(index)) {
+            place.insert(mount::bind(host(), path, mount.options.recursive).doing(|| describe(mount))?);
         }
-    }
-    Ok(clones)
-}
-
-/// Attaches all mounts in their order; then makes read-only what had to wait.
-pub(super) fn attach_all(
-    plan: &Plan<'_>,
-    root: BorrowedFd<'_>,
-    cgroup: &Cgroup,
-    mut shared: BTreeMap<usize, OwnedFd>,
-) -> Result<()> {
-    let mut late = Vec::new();
-    for (index, mount) in plan.mounts.iter().enumerate() {
-        let attached = attach(plan, mount, root, cgroup, shared.remove(&index)).doing(|| describe(mount))?;
-        if mount.read_only_late && mount.options.attributes.set.contains(Attributes::READ_ONLY) {
-            late.push(attached);
-        }
-    }
-    for mount in late {
-        mount::change(mount.as_fd(), &Change { set: Attributes::READ_ONLY, ..Change::default() })?;
     }
     Ok(())
 }
 
-fn describe(mount: &MountPlan<'_>) -> String {
+pub(super) fn is_shared(mount: &MountPlan<'_>) -> bool {
+    mount.options.propagation.iter().any(|(how, _)| *how == Propagation::Shared)
+}
+
+/// Attaches all mounts in their order. Returns those that become read-only later.
+pub(super) fn attach_all(
+    plan: &Plan<'_>,
+    root: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+    mut sources: BTreeMap<usize, OwnedFd>,
+) -> Result<Vec<OwnedFd>> {
+    let mut late = Vec::new();
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        let attached = attach(plan, mount, root, cgroup, sources.remove(&index)).doing(|| describe(mount))?;
+        if mount.read_only_late && mount.options.attributes.set.contains(Attributes::READ_ONLY) {
+            late.push(attached);
+        }
+    }
+    Ok(late)
+}
+
+pub(super) fn make_read_only(mounts: &[OwnedFd]) -> Result<()> {
+    let change = Change { set: Attributes::READ_ONLY, ..Change::default() };
+    mounts.iter().try_for_each(|mount| mount::change(mount.as_fd(), &change))
+}
+
+pub(super) fn describe(mount: &MountPlan<'_>) -> String {
     format!("error mounting {:?} to rootfs at {:?}", mount.origin, mount.destination)
 }
 
@@ -72,15 +77,17 @@ fn attach(
     mount: &MountPlan<'_>,
     root: BorrowedFd<'_>,
     cgroup: &Cgroup,
-    shared: Option<OwnedFd>,
+    open: Option<OwnedFd>,
 ) -> Result<OwnedFd> {
-    let tree = match (&mount.source, shared) {
-        (_, Some(shared)) => shared,
+    let tree = match (&mount.source, open) {
+        (_, Some(open)) => open,
         (Source::Given(fd), None) => fd.try_clone_to_owned().call(|| "dup")?,
         (Source::Host(path), None) => mount::bind(host(), path, mount.options.recursive)?,
         (Source::Cgroup, None) => return attach_cgroup(plan, mount, root, cgroup),
         (Source::FileSystem { kind, source }, None) => {
-            let fs = new_filesystem(kind, source, &mount.options, mount.read_only_late)?;
+            refuse_misplaced_view(kind, root, mount.destination)?;
+            let options = with_mode_of_place(kind, &mount.options, root, mount.destination)?;
+            let fs = new_filesystem(kind, source, &options, mount.read_only_late)?;
             if mount.options.copy_up {
                 super::copy_up::copy_up(root, mount.destination, fs.as_fd())?;
             }
@@ -98,6 +105,39 @@ fn attach(
     mount::attach(tree.as_fd(), target.as_fd())
         .map_err(|error| explain_mismatch(error, mount, &tree, &target))?;
     Ok(tree)
+}
+
+/// Behind a link of the image the kernel's own views would lie where nobody masks and protects them.
+fn refuse_misplaced_view(kind: &str, root: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    if kind != "proc" && kind != "sysfs" {
+        return Ok(());
+    }
+    let how = OpenHow { no_follow: true, ..OpenHow::PATH };
+    match fs::open_beneath_if_exists(root, path, &how)? {
+        Some(place) if !fs::fstat(&place)?.is_dir() => {
+            Err(Error::invalid(format!("{kind} must be mounted on ordinary directory, not at {path:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A tmpfs looks like the folder that it covers, unless it is told how.
+fn with_mode_of_place<'a>(
+    kind: &str,
+    options: &'a Options,
+    root: BorrowedFd<'_>,
+    path: &Path,
+) -> Result<Cow<'a, Options>> {
+    if kind != "tmpfs" || options.filesystem.iter().any(|(key, _)| key == "mode") {
+        return Ok(Cow::Borrowed(options));
+    }
+    let Some(place) = fs::open_beneath_if_exists(root, path, &OpenHow::PATH)? else {
+        return Ok(Cow::Borrowed(options));
+    };
+    let mut options = options.clone();
+    let mode = fs::fstat(&place)?.permissions();
+    options.filesystem.push(("mode".to_owned(), Some(format!("{mode:o}"))));
+    Ok(Cow::Owned(options))
 }
 
 /// A folder on a file, or the other way round: where mount(2) has ENOTDIR, which Docker's users know, move_mount(2)

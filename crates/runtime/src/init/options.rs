@@ -18,6 +18,8 @@ pub(super) struct Options {
     pub(super) filesystem: Vec<(String, Option<String>)>,
     /// Begin with what the image has at the place.
     pub(super) copy_up: bool,
+    /// Ids are mapped, as the mount says or else as the container's are; the flag says: beneath too.
+    pub(super) id_map: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +78,8 @@ fn take(options: &mut Options, text: &str) -> Result<()> {
         "rbind" => (options.bind, options.recursive) = (true, true),
         "defaults" | "" => {}
         "tmpcopyup" => options.copy_up = true,
-        "idmap" | "ridmap" => return Err(Error::unsupported("idmapped mounts")),
+        "idmap" => options.id_map = Some(false),
+        "ridmap" => options.id_map = Some(true),
         _ => options.filesystem.push(match text.split_once('=') {
             Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
             None => (text.to_owned(), None),

@@ -1,12 +1,16 @@
 //! Everything about a start that can be known before the kernel is touched: the specification checked and translated,
 //! namespaces to join opened. What is wrong in a specification is found here, before there is anything to undo.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use fault::{Call, Doing, Error, Result};
-use oci::runtime::{self, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Spec, TimeOffset};
+use oci::runtime::{
+    self, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Spec, State, Status, TimeOffset,
+};
 use sys::fs::FileKind;
 use sys::mount::Propagation;
 use sys::namespace::Kinds;
@@ -15,7 +19,8 @@ use super::identity::{self, Identity};
 use super::options::{self, Options};
 use super::scheduling::Scheduling;
 use super::unsupported::{refuse_container, refuse_process};
-use super::{Launch, Rootfs};
+use super::userns::IdMaps;
+use super::{Launch, Rootfs, listener};
 use crate::defaults::DEVICES;
 use crate::seccomp::Program;
 
@@ -29,6 +34,9 @@ pub(super) struct Plan<'a> {
     pub(super) rootfs: &'a Rootfs<'a>,
     pub(super) gate: Option<&'a Path>,
     pub(super) dies_with_caller: bool,
+    pub(super) no_pivot: bool,
+    /// Of the container's user namespace, if it has another one than ours.
+    pub(super) id_maps: Option<IdMaps>,
     /// Made by the clone, except the cgroup namespace.
     pub(super) new: Kinds,
     pub(super) joined: Vec<(Kinds, OwnedFd)>,
@@ -63,8 +71,17 @@ pub(super) struct MountPlan<'a> {
     pub(super) origin: &'a Path,
     pub(super) source: Source<'a>,
     pub(super) options: Options,
+    pub(super) id_map: Option<IdMap>,
     /// Others are mounted beneath, or devices made, before it becomes read-only.
     pub(super) read_only_late: bool,
+}
+
+/// Whose files those of a mount look like.
+#[derive(Debug)]
+pub(super) struct IdMap {
+    pub(super) maps: IdMaps,
+    /// In all mounts beneath too.
+    pub(super) recursive: bool,
 }
 
 /// What is mounted.
@@ -95,8 +112,12 @@ impl<'a> Plan<'a> {
         let linux = spec.linux.as_ref().ok_or_else(|| Error::invalid("the spec has no `linux` part"))?;
         let process = spec.process.as_ref().ok_or_else(|| Error::invalid("the spec has no `process`"))?;
         refuse_container(linux)?;
+        if launch.no_pivot && matches!(launch.rootfs, Rootfs::Mount(_)) {
+            return Err(Error::unsupported("a root file system from outside without pivot_root"));
+        }
         let (new, joined) = namespaces(linux, launch.netns)?;
-        let mounts = mounts(launch)?;
+        let id_maps = id_maps(linux, new, &joined)?;
+        let mounts = mounts(launch, id_maps.as_ref())?;
         let fills_dev = !mounts.iter().any(|mount| is_host_dev(mount));
         let compiled;
         let filter = match launch.seccomp {
@@ -106,6 +127,9 @@ impl<'a> Plan<'a> {
                 compiled.as_ref()
             }
         };
+        if filter.is_some_and(Program::has_listener) {
+            listener::check(linux.seccomp.as_ref())?;
+        }
         Ok(Self {
             spec,
             linux,
@@ -114,12 +138,15 @@ impl<'a> Plan<'a> {
             rootfs: &launch.rootfs,
             gate: launch.gate,
             dies_with_caller: launch.dies_with_caller,
+            no_pivot: launch.no_pivot,
+            id_maps,
             new,
             joined,
             mounts,
             devices: devices(&linux.devices, fills_dev)?,
             fills_dev,
-            sysctls: sysctls(linux, new, launch.netns.is_some())?,
+            sysctls: sysctls(linux, new, launch.netns.is_some())
+                .and_then(|files| refuse_two_names(spec, files))?,
             time_offsets: time_offsets(linux, new)?,
             propagation: root_propagation(&linux.rootfs_propagation)?,
             process: ProcessPlan {
@@ -141,6 +168,18 @@ impl<'a> Plan<'a> {
             hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty());
         has_hooks || self.new.contains(Kinds::USER)
     }
+
+    /// What others are told about the container while it is made.
+    pub(super) fn state(&self, status: Status, pid: i32) -> State {
+        State {
+            version: runtime::VERSION.to_owned(),
+            id: self.id.to_owned(),
+            status,
+            pid,
+            bundle: self.bundle.to_owned(),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
 }
 
 impl ProcessPlan {
@@ -160,12 +199,29 @@ impl ProcessPlan {
             identity: Identity::plan(process, filter)?,
             scheduling: Scheduling::plan(process, linux)?,
             args: strings(&process.args)?,
-            env: strings(&process.env)?,
+            env: strings(&last_of_each(&process.env))?,
             cwd: process.cwd.clone(),
             terminal: process.terminal.then(|| process.console_size.unwrap_or_default()),
             kept_fds: 0,
         })
     }
+}
+
+/// Of several values for one name the last holds, at the place of the first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut kept: Vec<String> = Vec::with_capacity(env.len());
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(env.len());
+    for entry in env {
+        match places.entry(name(entry)) {
+            Entry::Occupied(place) => kept[*place.get()].clone_from(entry),
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(entry.clone());
+            }
+        }
+    }
+    kept
 }
 
 fn strings(texts: &[String]) -> Result<Vec<CString>> {
@@ -187,9 +243,7 @@ fn namespaces(linux: &Linux, netns: Option<BorrowedFd<'_>>) -> Result<(Kinds, Ve
         match (kind, netns) {
             (NamespaceKind::Network, Some(netns)) => joined.push((kinds, duplicate(netns)?)),
             _ if path.as_os_str().is_empty() => new = new | kinds,
-            (NamespaceKind::Mount | NamespaceKind::User, _) => {
-                return Err(Error::unsupported("joining a mount or user namespace"));
-            }
+            (NamespaceKind::Mount, _) => return Err(Error::unsupported("joining a mount namespace")),
             _ => joined.push((kinds, open_namespace(path)?)),
         }
     }
@@ -201,14 +255,42 @@ fn namespaces(linux: &Linux, netns: Option<BorrowedFd<'_>>) -> Result<(Kinds, Ve
     if !new.contains(Kinds::MOUNT) {
         return Err(Error::unsupported("a container without a mount namespace of its own"));
     }
-    let has_maps = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
-    match (new.contains(Kinds::USER), has_maps) {
-        (true, false) => Err(Error::invalid("user namespaces enabled, but no uid or gid mappings found")),
-        (false, true) => Err(Error::invalid(
+    let has_user = linux.namespaces.iter().any(|ns| ns.kind == NamespaceKind::User);
+    if !has_user && (!linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty()) {
+        return Err(Error::invalid(
             "user namespace mappings specified, but user namespace isn't enabled in the config",
-        )),
-        _ => Ok((new, joined)),
+        ));
     }
+    drop_own_user_namespace(&mut joined)?;
+    Ok((new, joined))
+}
+
+/// The kernel refuses to join the user namespace that one is in.
+fn drop_own_user_namespace(joined: &mut Vec<(Kinds, OwnedFd)>) -> Result<()> {
+    let place = joined.iter().position(|(kind, _)| *kind == Kinds::USER);
+    if let Some(place) = place
+        && sys::namespace::is_own(joined[place].1.as_fd(), Kinds::USER)?
+    {
+        joined.remove(place);
+    }
+    Ok(())
+}
+
+/// Of the user namespace to make or to join.
+fn id_maps(linux: &Linux, new: Kinds, joined: &[(Kinds, OwnedFd)]) -> Result<Option<IdMaps>> {
+    let wanted = IdMaps { uids: linux.uid_mappings.clone(), gids: linux.gid_mappings.clone() };
+    if new.contains(Kinds::USER) {
+        if wanted.uids.is_empty() || wanted.gids.is_empty() {
+            return Err(Error::invalid("user namespaces enabled, but no uid or gid mappings found"));
+        }
+        return Ok(Some(wanted));
+    }
+    let Some((_, namespace)) = joined.iter().find(|(kind, _)| *kind == Kinds::USER) else { return Ok(None) };
+    let found = IdMaps::of(namespace.as_fd())?;
+    if wanted != IdMaps::default() && wanted != found {
+        return Err(Error::invalid("the user namespace to join has other mappings than the config"));
+    }
+    Ok(Some(found))
 }
 
 fn open_namespace(path: &Path) -> Result<OwnedFd> {
@@ -232,10 +314,10 @@ fn kinds(kind: NamespaceKind) -> Kinds {
     }
 }
 
-fn mounts<'a>(launch: &'a Launch<'a>) -> Result<Vec<MountPlan<'a>>> {
+fn mounts<'a>(launch: &'a Launch<'a>, id_maps: Option<&IdMaps>) -> Result<Vec<MountPlan<'a>>> {
     let plan = |(index, mount): (usize, &'a Mount)| {
         let given = launch.mount_fds.iter().find(|(known, _)| *known == index).map(|(_, fd)| fd.as_fd());
-        mount_plan(launch, mount, given)
+        mount_plan(launch, mount, given, id_maps)
             .doing(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))
     };
     launch.spec.mounts.iter().enumerate().map(plan).collect()
@@ -245,11 +327,10 @@ fn mount_plan<'a>(
     launch: &'a Launch<'a>,
     mount: &'a Mount,
     given: Option<BorrowedFd<'a>>,
+    id_maps: Option<&IdMaps>,
 ) -> Result<MountPlan<'a>> {
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(Error::unsupported("idmapped mounts"));
-    }
-    if !is_plain(&mount.destination) {
+    // config.md, "mounts": relative ones, which older versions had, begin at the root.
+    if !is_plain(&Path::new("/").join(&mount.destination)) {
         return Err(Error::invalid(format!(
             "mount destination {:?} is no place beneath the root",
             mount.destination
@@ -271,13 +352,35 @@ fn mount_plan<'a>(
     let options = options.for_source(matches!(source, Source::FileSystem { .. }))?;
     let is_tmpfs = matches!(source, Source::FileSystem { kind: "tmpfs", .. } | Source::Cgroup);
     let is_dev = mount.destination == Path::new("/dev") && !options.bind;
+    let id_map = id_map(mount, options.id_map, id_maps)?;
+    if id_map.is_some() && !matches!(source, Source::Given(_) | Source::Host(_)) {
+        return Err(Error::invalid("id-mapped mounts are only supported for bind-mounts"));
+    }
     Ok(MountPlan {
         destination: &mount.destination,
         origin: &mount.source,
         source,
         options,
+        id_map,
         read_only_late: is_tmpfs || is_dev,
     })
+}
+
+/// The mount's own map, else with the options `idmap` or `ridmap` the container's.
+fn id_map(mount: &Mount, option: Option<bool>, container: Option<&IdMaps>) -> Result<Option<IdMap>> {
+    let recursive = option.unwrap_or(false);
+    match (mount.uid_mappings.is_empty(), mount.gid_mappings.is_empty()) {
+        (false, false) => {
+            let maps = IdMaps { uids: mount.uid_mappings.clone(), gids: mount.gid_mappings.clone() };
+            Ok(Some(IdMap { maps, recursive }))
+        }
+        (true, true) if option.is_none() => Ok(None),
+        (true, true) => {
+            let no_map = || Error::invalid("a mount with idmap but without mappings needs a user namespace");
+            Ok(Some(IdMap { maps: container.cloned().ok_or_else(no_map)?, recursive }))
+        }
+        _ => Err(Error::invalid("id-mapped mounts must have both uid and gid mappings specified")),
+    }
 }
 
 fn is_plain(path: &Path) -> bool {
@@ -360,6 +463,19 @@ fn sysctls(linux: &Linux, new: Kinds, has_netns: bool) -> Result<Vec<(PathBuf, &
             return Err(Error::invalid(format!("sysctl {key:?} {host}")));
         }
         files.push((Path::new("/proc/sys").join(path), value.as_str()));
+    }
+    Ok(files)
+}
+
+/// The fields of the specification and the sysctls are one and the same in the kernel.
+fn refuse_two_names<'a>(spec: &Spec, files: Vec<(PathBuf, &'a str)>) -> Result<Vec<(PathBuf, &'a str)>> {
+    for (field, value) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+        let file = Path::new("/proc/sys/kernel").join(field);
+        if !value.is_empty() && files.iter().any(|(path, _)| *path == file) {
+            return Err(Error::invalid(format!(
+                "sysctl \"kernel.{field}\" is not allowed as it conflicts with the OCI {field:?} field"
+            )));
+        }
     }
     Ok(files)
 }
@@ -460,6 +576,12 @@ mod tests {
         assert!(time_offsets(&linux, Kinds::NONE).is_err());
         let wrong = self::linux(r#"{"timeOffsets": {"realtime": {"secs": 3}}}"#);
         assert!(time_offsets(&wrong, Kinds::TIME).is_err());
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_holds() {
+        let env = ["A=1", "B=2", "A=3", "C", "B="].map(str::to_owned);
+        assert_eq!(last_of_each(&env), ["A=3", "B=", "C"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use fault::{Call, Error, Kind, Result};
 use sys::errno::{EINVAL, EPERM, EROFS};
 use sys::fs;
 
-use super::channel::errno_text;
+use super::channel::{ChildEnd, errno_text};
 use super::plan::ProcessPlan;
 use super::program;
 
@@ -23,8 +23,10 @@ pub(super) struct Becoming<'a> {
     pub(super) stdio: [BorrowedFd<'a>; 3],
     pub(super) terminal: Option<BorrowedFd<'a>>,
     program: PathBuf,
-    home: Option<CString>,
+    /// The specification's, and $HOME.
+    pub(super) env: Vec<CString>,
     is_in_cwd: bool,
+    is_locked: bool,
 }
 
 type Step = (&'static str, fn(&mut Becoming<'_>) -> Result<()>);
@@ -45,7 +47,15 @@ impl<'a> Becoming<'a> {
         stdio: [BorrowedFd<'a>; 3],
         terminal: Option<BorrowedFd<'a>>,
     ) -> Self {
-        Self { plan, stdio, terminal, program: PathBuf::new(), home: None, is_in_cwd: false }
+        Self {
+            plan,
+            stdio,
+            terminal,
+            program: PathBuf::new(),
+            env: plan.env.clone(),
+            is_in_cwd: false,
+            is_locked: false,
+        }
     }
 
     /// Walks the steps up to where only the gate, the filter and the exec are left.
@@ -57,19 +67,33 @@ impl<'a> Becoming<'a> {
         Ok(())
     }
 
+    /// The parent hands on the listener of a filter that has one, so that one is installed while the parent is there.
+    pub(super) fn lock_before_ready(&mut self, channel: &ChildEnd) -> Result<()> {
+        if self.plan.identity.has_listener() { self.lock(channel) } else { Ok(()) }
+    }
+
+    /// From here on the filter holds.
+    pub(super) fn lock(&mut self, channel: &ChildEnd) -> Result<()> {
+        if self.is_locked {
+            return Ok(());
+        }
+        let first_to_close = 3 + i32::from(self.plan.kept_fds);
+        sys::process::keep_on_exec(3..first_to_close)?;
+        sys::process::close_on_exec_from(first_to_close)?;
+        if let Some(listener) = self.plan.identity.lock()? {
+            channel.hand_over(&listener)?;
+        }
+        self.is_locked = true;
+        Ok(())
+    }
+
     /// Executes the program; returns only with what forbids to try.
     pub(super) fn execute(&self) -> Result<Infallible> {
         let program = CString::new(self.program.as_os_str().as_bytes())
             .map_err(|_| Error::invalid("the program's path holds a NUL byte"))?;
-        let mut env = self.plan.env.clone();
-        env.extend(self.home.clone());
-        let first_to_close = 3 + i32::from(self.plan.kept_fds);
-        sys::process::keep_on_exec(3..first_to_close)?;
-        sys::process::close_on_exec_from(first_to_close)?;
-        self.plan.identity.lock()?;
         // An ignored SIGPIPE would be inherited, and some filters do not let us ask later.
         sys::process::default_signals();
-        let error = sys::process::execve(&program, &self.plan.args, &env);
+        let error = sys::process::execve(&program, &self.plan.args, &self.env);
         // The container counts as started, so this is its own failure: runc says so on its standard error as well.
         let reason = errno_text(error.raw_os_error().unwrap_or_default());
         writeln!(std::io::stderr(), "exec {}: {reason}", self.program.display()).ok();
@@ -145,14 +169,16 @@ fn enter_cwd(path: &Path) -> Result<()> {
     }
 }
 
-/// Programs count on $HOME; who sets none gets that of the container's /etc/passwd.
+/// Programs count on $HOME; who sets none, or an empty one, gets that of the container's /etc/passwd.
 fn home(becoming: &mut Becoming<'_>) -> Result<()> {
-    if becoming.plan.env.iter().any(|entry| entry.as_bytes().starts_with(b"HOME=")) {
+    let env = &mut becoming.env;
+    if env.iter().any(|entry| entry.as_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty())) {
         return Ok(());
     }
+    env.retain(|entry| entry.as_bytes() != b"HOME=");
     let passwd = fs::read_bounded("/etc/passwd", PASSWD_BYTES_MAX).unwrap_or_default();
     let home = home_of(becoming.plan.identity.uid, &String::from_utf8_lossy(&passwd));
-    becoming.home = CString::new(format!("HOME={home}")).ok();
+    env.extend(CString::new(format!("HOME={home}")));
     Ok(())
 }
 

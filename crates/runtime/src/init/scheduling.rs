@@ -47,6 +47,12 @@ impl Scheduling {
             .doing(|| "setting initial CPU affinity")
     }
 
+    /// The first word of [`Self::apply_first_affinity`]'s mask.
+    pub(super) fn first_affinity(&self) -> Option<u64> {
+        let first = self.affinity.as_ref()?.first.as_ref()?;
+        first.0.first().copied()
+    }
+
     /// In the cgroup, for an exec: what is wanted, else all that the cgroup gives.
     pub(super) fn apply_last_affinity(&self) -> Result<()> {
         match self.affinity.as_ref().and_then(|affinity| affinity.last.as_ref()) {

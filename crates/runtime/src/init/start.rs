@@ -1,28 +1,27 @@
 //! The parent's side of a start: what is made before the child, done for it, and taken away if it fails.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use fault::{Error, Result};
-use oci::runtime::{IdMapping, Resources};
+use oci::runtime::{Resources, Status};
 use sys::fs::{Access, OpenHow};
 use sys::namespace::{self, Kinds};
 use sys::process::{CloneArgs, PidFd};
 
 use super::channel::ChildEnd;
 use super::console::{self, Console};
-use super::fork::{DIED, fork};
+use super::fork::{DIED, Wish, fork};
 use super::plan::{Plan, Source};
 use super::steps::{Container, become_container, run_hooks};
-use super::{Launch, Process, devices};
+use super::{Launch, Process, devices, listener, sources};
 use crate::cgroup::Cgroup;
 
 pub(super) fn start(launch: &Launch<'_>) -> Result<Process> {
     let mut plan = Plan::new(launch)?;
     let cgroup = Cgroup::at(&super::cgroup_path(launch.id, launch.spec))?;
-    let console = console::for_start(&mut plan)?;
+    let console = console::for_start(&mut plan, launch.keeps_line_ends)?;
     if let (Some(devpts), Some(mount)) =
         (console.as_ref().and_then(|console| console.devpts.as_ref()), plan.devpts())
     {
@@ -66,7 +65,7 @@ fn clone_and_watch(
     cgroup: &Cgroup,
     console: Option<&Console>,
 ) -> Result<(i32, PidFd)> {
-    let birthplace = cgroup.birthplace()?;
+    let birthplace = cgroup.birthplace(&[])?;
     let args = CloneArgs {
         // The cgroup namespace begins where its maker is, so that waits until the cgroup is joined.
         namespaces: plan.new.without(Kinds::CGROUP | Kinds::TIME),
@@ -74,18 +73,20 @@ fn clone_and_watch(
         sibling: false,
     };
     let joined: Vec<_> = plan.joined.iter().map(|(kind, fd)| (*kind, fd.as_fd())).collect();
-    let body = |channel: &ChildEnd| {
+    let sources = sources::open(plan)?;
+    let body = move |channel: &ChildEnd| {
         let terminal = console.map(|console| console.pty.terminal.as_fd());
         let gate = plan.gate.map(open_gate).transpose()?;
-        let (root, shared) = (None, BTreeMap::new());
-        become_container(Container { plan, cgroup, channel, terminal, gate, root, shared }, launch.stdio)
+        let container =
+            Container { plan, cgroup, channel, terminal, gate, root: None, sources, late: Vec::new() };
+        become_container(container, launch.stdio)
     };
     let child = match plan.new.contains(Kinds::TIME) {
         true => namespace::visit_new_time(&plan.time_offsets, || fork(&joined, &args, body)),
         false => fork(&joined, &args, body),
     }?;
     child
-        .watch(|pid| act_for_child(plan, pid), plan.gate.is_some())
+        .watch(|pid, wish| fulfil(plan, pid, wish), plan.gate.is_some())
         .map_err(|error| explain_death(error, cgroup))
 }
 
@@ -99,22 +100,23 @@ fn explain_death(error: Error, cgroup: &Cgroup) -> Error {
     }
 }
 
-/// What a child without rights of its own cannot do: its id maps, and the hooks that see the host.
-fn act_for_child(plan: &Plan<'_>, pid: i32) -> Result<()> {
-    if plan.new.contains(Kinds::USER) {
-        write_map(pid, "gid_map", &plan.linux.gid_mappings)?;
-        write_map(pid, "uid_map", &plan.linux.uid_mappings)?;
+fn fulfil(plan: &Plan<'_>, pid: i32, wish: Wish) -> Result<()> {
+    match wish {
+        Wish::Act => act_for_child(plan, pid),
+        Wish::Listener(fd) => {
+            listener::hand_on(plan.linux.seccomp.as_ref(), &fd, pid, &plan.state(Status::Creating, pid))
+        }
     }
-    let Some(all) = &plan.spec.hooks else { return Ok(()) };
-    run_hooks(plan, "prestart", &all.prestart, pid)?;
-    run_hooks(plan, "createRuntime", &all.create_runtime, pid)
 }
 
-/// user_namespaces(7): all lines in one write.
-fn write_map(pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
-    let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
-    let text: String = mappings.iter().map(line).collect();
-    sys::fs::write(format!("/proc/{pid}/{file}"), text)
+/// What a child without rights of its own cannot do: its id maps, and the hooks that see the host.
+fn act_for_child(plan: &Plan<'_>, pid: i32) -> Result<()> {
+    if let Some(maps) = plan.id_maps.as_ref().filter(|_| plan.new.contains(Kinds::USER)) {
+        maps.write(pid)?;
+    }
+    let Some(all) = &plan.spec.hooks else { return Ok(()) };
+    run_hooks(plan, "prestart", &all.prestart, pid, None)?;
+    run_hooks(plan, "createRuntime", &all.create_runtime, pid, None)
 }
 
 fn open_gate(path: &Path) -> Result<File> {

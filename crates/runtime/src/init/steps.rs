@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fault::{Call, Doing, Error, Result};
-use oci::runtime::{Hook, State, Status};
+use oci::runtime::{Hook, Status};
 use sys::namespace::{self, Kinds};
-use sys::signal::SIGKILL;
+use sys::signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 
 use super::channel::ChildEnd;
 use super::fork::become_root_of_namespace;
@@ -29,8 +30,11 @@ pub(super) struct Container<'a> {
     pub(super) gate: Option<File>,
     /// The new root's mount, from the step "rootfs" on.
     pub(super) root: Option<OwnedFd>,
-    /// Sources that stay shared with the host, from the step "rootfs" to the step "mounts".
-    pub(super) shared: BTreeMap<usize, OwnedFd>,
+    /// Of mounts, by their index, as far as they are open already: the parent's, and from the step "rootfs" on those that
+    /// stay shared with the host.
+    pub(super) sources: BTreeMap<usize, OwnedFd>,
+    /// Mounts that become read-only when all is made that lies on them, from the step "mounts" to the step "late".
+    pub(super) late: Vec<OwnedFd>,
 }
 
 impl Container<'_> {
@@ -53,6 +57,7 @@ const STEPS: &[Step] = &[
     ("runtime.init.rootfs", attach_root),
     ("runtime.init.mounts", attach_mounts),
     ("runtime.init.devices", make_devices),
+    ("runtime.init.late", make_late_mounts_read_only),
     ("runtime.init.protect", protect_paths),
     ("runtime.init.folder", make_working_folder),
     ("runtime.init.hooks", run_container_hooks),
@@ -73,21 +78,40 @@ pub(super) fn become_container(
     becoming.prepare()?;
     // Before the parent is told, because it may end at once.
     sys::process::set_parent_death_signal(if plan.dies_with_caller { SIGKILL } else { 0 })?;
-    container.channel.ready()?;
-    if let Some(mut gate) = container.gate {
-        gate.read_exact(&mut [0]).call(|| "waiting at the gate")?;
+    let (channel, gate) = (container.channel, container.gate.take());
+    becoming.lock_before_ready(channel)?;
+    channel.ready()?;
+    if let Some(gate) = gate {
+        // What it owns is closed now, so it is not dropped.
+        std::mem::forget(container);
+        wait_at_gate(plan, channel, gate)?;
     }
+    becoming.lock(channel)?;
     if let Some(hooks) = &plan.spec.hooks {
-        run_hooks(plan, "startContainer", &hooks.start_container, OWN_PID)?;
+        run_hooks(plan, "startContainer", &hooks.start_container, OWN_PID, Some(&becoming.env))?;
     }
     becoming.execute()
+}
+
+/// For as long as its caller wants, so with nothing of the host's open.
+fn wait_at_gate(plan: &Plan<'_>, channel: &ChildEnd, mut gate: File) -> Result<()> {
+    let first = 3 + i32::from(plan.process.kept_fds);
+    sys::process::close_others(first, &[channel.as_fd(), gate.as_fd()])?;
+    // The first process of a pid namespace gets no signal that it does not handle.
+    let signals = sys::poll::signals(&[SIGHUP, SIGINT, SIGTERM])?;
+    while !sys::poll::wait_for_either(&gate, &signals)? {
+        if let Some(signal) = sys::poll::next_signal(&signals)? {
+            sys::process::exit_now(128 + signal);
+        }
+    }
+    gate.read_exact(&mut [0]).call(|| "waiting at the gate")
 }
 
 /// What a container's first process sees as its own; without a pid namespace the number is the host's.
 const OWN_PID: i32 = 1;
 
 fn join_cgroup(container: &mut Container<'_>) -> Result<()> {
-    container.cgroup.join_v1().doing(|| "joining the cgroup")?;
+    container.cgroup.join_v1(&[]).doing(|| "joining the cgroup")?;
     scheduling::reset_affinity()?;
     if container.plan.new.contains(Kinds::CGROUP) {
         namespace::unshare(Kinds::CGROUP)?;
@@ -103,7 +127,7 @@ fn let_parent_act(container: &mut Container<'_>) -> Result<()> {
     if container.plan.needs_parent() {
         container.channel.rendezvous()?;
     }
-    if container.plan.new.contains(Kinds::USER) { become_root_of_namespace() } else { Ok(()) }
+    if container.plan.id_maps.is_some() { become_root_of_namespace() } else { Ok(()) }
 }
 
 fn set_loopback_up(container: &mut Container<'_>) -> Result<()> {
@@ -130,14 +154,15 @@ fn set_names(container: &mut Container<'_>) -> Result<()> {
 }
 
 fn attach_root(container: &mut Container<'_>) -> Result<()> {
-    container.shared = mounts::shared_sources(container.plan)?;
+    mounts::open_shared_sources(container.plan, &mut container.sources)?;
     container.root = Some(mounts::attach_root(container.plan.rootfs)?);
     Ok(())
 }
 
 fn attach_mounts(container: &mut Container<'_>) -> Result<()> {
-    let shared = std::mem::take(&mut container.shared);
-    mounts::attach_all(container.plan, container.root()?, container.cgroup, shared)
+    let sources = std::mem::take(&mut container.sources);
+    container.late = mounts::attach_all(container.plan, container.root()?, container.cgroup, sources)?;
+    Ok(())
 }
 
 fn make_devices(container: &mut Container<'_>) -> Result<()> {
@@ -146,6 +171,10 @@ fn make_devices(container: &mut Container<'_>) -> Result<()> {
         Some(terminal) => devices::attach_console(container.root()?, terminal),
         None => Ok(()),
     }
+}
+
+fn make_late_mounts_read_only(container: &mut Container<'_>) -> Result<()> {
+    mounts::make_read_only(&std::mem::take(&mut container.late))
 }
 
 fn protect_paths(container: &mut Container<'_>) -> Result<()> {
@@ -159,24 +188,30 @@ fn make_working_folder(container: &mut Container<'_>) -> Result<()> {
 
 fn run_container_hooks(container: &mut Container<'_>) -> Result<()> {
     let Some(hooks) = &container.plan.spec.hooks else { return Ok(()) };
-    run_hooks(container.plan, "createContainer", &hooks.create_container, OWN_PID)
+    // config.md, "Hooks": they run in the container's namespaces, and, as with runc, in its root.
+    sys::mount::enter(container.root()?)?;
+    run_hooks(container.plan, "createContainer", &hooks.create_container, OWN_PID, None)
 }
 
 fn pivot(container: &mut Container<'_>) -> Result<()> {
     root::pivot(container.plan, container.root()?)
 }
 
-pub(super) fn run_hooks(plan: &Plan<'_>, kind: &str, hooks: &[Hook], pid: i32) -> Result<()> {
+/// `env` is for hooks that have none of their own, in place of ours.
+pub(super) fn run_hooks(
+    plan: &Plan<'_>,
+    kind: &str,
+    hooks: &[Hook],
+    pid: i32,
+    env: Option<&[CString]>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
-    let state = State {
-        version: oci::runtime::VERSION.to_owned(),
-        id: plan.id.to_owned(),
-        status: if kind == "startContainer" { Status::Created } else { Status::Creating },
-        pid,
-        bundle: plan.bundle.to_owned(),
-        annotations: plan.spec.annotations.clone(),
-    };
-    hooks::run(kind, hooks, &state)
+    let status = if kind == "startContainer" { Status::Created } else { Status::Creating };
+    let state = plan.state(status, pid);
+    match env {
+        Some(env) => hooks::run_with_env(kind, hooks, &state, env),
+        None => hooks::run(kind, hooks, &state),
+    }
 }

@@ -8,19 +8,10 @@ use oci::runtime::{Linux, Process};
 
 /// Of a container.
 pub(super) fn refuse_container(linux: &Linux) -> Result<()> {
-    let seccomp = linux.seccomp.as_ref();
     refuse(&[
         (linux.intel_rdt.is_some(), "linux.intelRdt"),
         (!linux.mount_label.is_empty(), "linux.mountLabel"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
-        (
-            seccomp.is_some_and(|seccomp| !seccomp.listener_metadata.is_empty()),
-            "linux.seccomp.listenerMetadata",
-        ),
-        (
-            seccomp.is_some_and(|seccomp| !seccomp.listener_path.as_os_str().is_empty()),
-            "linux.seccomp.listenerPath",
-        ),
     ])
 }
 
@@ -54,11 +45,6 @@ mod tests {
         {
             let linux = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();
             assert_eq!(message(refuse_container(&linux)), format!("not supported: linux.{field}"));
-        }
-        for field in ["listenerPath", "listenerMetadata"] {
-            let json = format!(r#"{{"seccomp":{{"defaultAction":"SCMP_ACT_ALLOW","{field}":"/a"}}}}"#);
-            let expected = format!("not supported: linux.seccomp.{field}");
-            assert_eq!(message(refuse_container(&serde_json::from_str(&json).unwrap())), expected);
         }
         for (field, value) in [("apparmorProfile", r#""a""#), ("selinuxLabel", r#""a""#)] {
             let process = serde_json::from_str(&format!(r#"{{"{field}":{value}}}"#)).unwrap();

@@ -79,6 +79,8 @@ pub(super) fn launch(
         gate: None,
         intent,
         dies_with_caller: true,
+        keeps_line_ends: false,
+        no_pivot: false,
     })?;
     let cgroup = started.cgroup.clone();
     let parts = Parts {
@@ -112,9 +114,12 @@ pub(super) fn launch_exec(request: Exec, place: &Place<'_>) -> Result<Parts, Fai
         process: &request.process,
         linux: None,
         cgroup: place.cgroup,
+        sub_cgroups: &[],
         seccomp: place.seccomp,
         stdio: theirs.each_ref().map(AsFd::as_fd),
         kept_fds: 0,
+        keeps_line_ends: false,
+        state: None,
     })?;
     Ok(Parts {
         target: Target::Exec(request.exec_id),

@@ -15,6 +15,7 @@ pub(super) const KILL_THREAD: Action = 0;
 pub(super) const KILL_PROCESS: Action = 0x8000_0000;
 const TRAP: Action = 0x0003_0000;
 const ERRNO: Action = 0x0005_0000;
+const NOTIFY: Action = 0x7fc0_0000;
 const TRACE: Action = 0x7ff0_0000;
 const LOG: Action = 0x7ffc_0000;
 const ALLOW: Action = 0x7fff_0000;
@@ -65,9 +66,12 @@ pub(super) fn tables(seccomp: &Seccomp, family: Family) -> Result<Vec<Table>> {
 }
 
 fn check(seccomp: &Seccomp) -> Result<()> {
-    let actions = seccomp.syscalls.iter().map(|rule| rule.action);
-    if std::iter::once(seccomp.default_action).chain(actions).any(|action| action == SeccompAction::Notify) {
-        return Err(Error::unsupported("seccomp action SCMP_ACT_NOTIFY"));
+    if seccomp.default_action == SeccompAction::Notify {
+        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used as default action"));
+    }
+    // With it the process tells where the listener is.
+    if notified(seccomp).any(|name| name == "write") {
+        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
     }
     for argument in seccomp.syscalls.iter().flat_map(|rule| &rule.args) {
         if argument.index > 5 {
@@ -78,6 +82,12 @@ fn check(seccomp: &Seccomp) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The calls that somebody else decides about.
+pub(super) fn notified(seccomp: &Seccomp) -> impl Iterator<Item = &str> {
+    let rules = seccomp.syscalls.iter().filter(|rule| rule.action == SeccompAction::Notify);
+    rules.flat_map(|rule| rule.names.iter().map(String::as_str))
 }
 
 fn architectures(seccomp: &Seccomp, family: Family) -> Result<Vec<Arch>> {
@@ -180,6 +190,6 @@ fn action(action: SeccompAction, errno: Option<u32>) -> Result<Action> {
         SeccompAction::Trace => TRACE | code,
         SeccompAction::Log => LOG,
         SeccompAction::Allow => ALLOW,
-        SeccompAction::Notify => return Err(Error::unsupported("seccomp action SCMP_ACT_NOTIFY")),
+        SeccompAction::Notify => NOTIFY,
     })
 }

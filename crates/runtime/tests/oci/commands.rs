@@ -263,3 +263,108 @@ fn version_and_help() {
     assert!(bundle.command(&["--version"]).succeeded().contains("spec: 1.2"));
     assert!(bundle.command(&["--help"]).succeeded().contains("COMMANDS:"));
 }
+
+#[test]
+fn every_command_has_help() {
+    let bundle = Bundle::script("true");
+    let help = bundle.command(&["exec", "-h"]).succeeded();
+    assert!(
+        help.starts_with("NAME:\n   kogge-runtime exec - execute new process inside the container\n"),
+        "{help}"
+    );
+    assert!(help.contains("   --cwd DIR "), "{help}");
+    bundle.command(&["foo", "-h"]).failed_with("No help topic for 'foo'");
+}
+
+#[test]
+fn debug_tells_what_is_done_and_warnings_are_told_anyway() {
+    let bundle = Bundle::script("true").with_process(|process| {
+        let capabilities = process.capabilities.as_mut().unwrap();
+        capabilities.ambient = vec!["CAP_CHOWN".into()];
+        capabilities.bounding.push("CAP_MAGIC".into());
+    });
+    let log = bundle.path("log");
+    let words = ["--log", log.to_str().unwrap(), "--debug", "run", "--bundle", "BUNDLE", "ID"];
+    let answer = bundle.command(&words);
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
+    let text = std::fs::read_to_string(&log).unwrap();
+    for part in [
+        "level=debug msg=\"nsexec container setup",
+        "level=debug msg=\"seccomp filter flags: 4\"",
+        "level=warning msg=\"can't raise ambient capability CAP_CHOWN: ",
+        "level=warning msg=\"ignoring unknown or unavailable capabilities: CAP_MAGIC\"",
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
+fn exec_goes_beneath_the_cgroup() {
+    let bundle = sleeping();
+    let memory = bundle.cgroup().folder_of("memory").unwrap();
+    std::fs::create_dir(memory.join("below")).unwrap();
+    let cgroup = bundle.command(&["exec", "--cgroup", "memory:below", "ID", "cat", "/proc/self/cgroup"]);
+    let cgroup = cgroup.succeeded();
+    assert!(cgroup.contains(":memory:/below\n") && cgroup.contains(":cpu:/\n"), "{cgroup}");
+    let check =
+        |place, message| bundle.command(&["exec", "--cgroup", place, "ID", "true"]).failed_with(message);
+    check("..", "bad sub cgroup path");
+    check("whaaat:/", "unknown controller whaaat");
+    check("memory:nowhere", "error adding pid to cgroups");
+}
+
+#[test]
+fn an_exec_that_cannot_be_started_has_a_code_of_its_own() {
+    let bundle = sleeping();
+    assert_eq!(bundle.command(&["exec", "ID", "nosuch"]).code, 255);
+    assert_eq!(bundle.command(&["exec", "nobody", "true"]).code, 255);
+    assert_eq!(bundle.command(&["exec", "ID", "sh", "-c", "exit 1"]).code, 1);
+}
+
+#[test]
+fn kill_ends_everybody_where_pids_are_the_hosts() {
+    let bundle = Bundle::program(&["sleep", "600"])
+        .with_linux(|linux| linux.namespaces.retain(|ns| ns.kind != oci::runtime::NamespaceKind::Pid));
+    bundle.detached(&["run", "-d", "--bundle", "BUNDLE", "ID"]).succeeded();
+    bundle.detached(&["exec", "-d", "ID", "sleep", "600"]).succeeded();
+    assert_eq!(bundle.cgroup().pids().unwrap().len(), 2);
+    bundle.command(&["kill", "ID", "KILL"]).succeeded();
+    bundle.wait();
+    assert_eq!(bundle.cgroup().pids().unwrap(), [0; 0]);
+    bundle.command(&["kill", "ID", "KILL"]).failed_with("container not running");
+}
+
+#[test]
+fn a_created_container_heeds_sigterm_and_holds_nothing_of_the_host() {
+    let bundle = Bundle::script("true");
+    bundle.create().succeeded();
+    let fds = format!("/proc/{}/fd", bundle.state()["pid"]);
+    let names =
+        std::fs::read_dir(fds).unwrap().map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap());
+    for name in names.map(|name| name.display().to_string()) {
+        let is_needed = ["output", "error", "exec.fifo", "null"].iter().any(|end| name.ends_with(end));
+        assert!(
+            is_needed || name.starts_with("socket:") || name.starts_with("anon_inode:"),
+            "{name} is open"
+        );
+    }
+    bundle.command(&["kill", "ID", "TERM"]).succeeded();
+    bundle.wait();
+    assert_eq!(bundle.status(), "stopped");
+}
+
+#[test]
+fn list_is_for_programs_too() {
+    let bundle = sleeping();
+    let text = bundle.command(&["list", "--format", "json"]).succeeded();
+    assert!(text.starts_with("[{\"ociVersion\":\"") && text.ends_with("}]\n"), "{text}");
+    bundle.command(&["--root", "/nowhere", "list"]).failed_with("No such file or directory");
+}
+
+#[test]
+fn run_works_without_pivot() {
+    let bundle = Bundle::script("ls /; cat /proc/self/mountinfo | grep -c ' - proc '");
+    let text = bundle.command(&["run", "--no-pivot", "--bundle", "BUNDLE", "ID"]).succeeded();
+    assert!(text.contains("root\n") && !text.contains("home\n"), "{text}");
+    bundle.assert_nothing_left();
+}

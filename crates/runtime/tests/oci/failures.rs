@@ -54,7 +54,7 @@ fn a_mount_that_cannot_be_made() {
     };
     check(&with_mount("/no/such/source", "/x"), "/no/such/source");
     check(&with_mount("/etc", "/etc/passwd"), "ot a directory");
-    check(&with_mount("/etc", "relative"), "is no place beneath the root");
+    check(&with_mount("/etc", "a/../x"), "is no place beneath the root");
     check(&with_mount("/etc", "/../x"), "is no place beneath the root");
     let unknown = Bundle::script("true").with(|spec| {
         spec.mounts.push(Mount {
@@ -251,4 +251,56 @@ fn hooks_run_in_order_with_the_state_on_stdin() {
     container
     poststop "status":"stopped"
     "#);
+}
+
+#[test]
+fn a_failing_hook_says_what_it_wrote() {
+    let loud = shell_hook("echo one; echo two >&2; exit 3");
+    let bundle = Bundle::script("true")
+        .with(|spec| spec.hooks = Some(Hooks { create_runtime: vec![loud], ..Hooks::default() }));
+    bundle.run().failed_with("exit status 3, stdout: one, stderr: two");
+}
+
+#[test]
+fn a_hook_of_the_container_has_its_environment_and_its_filter() {
+    let hooks = |script| Hooks { start_container: vec![shell_hook(script)], ..Hooks::default() };
+    let bundle = Bundle::script("true").with_process(|process| process.env.push("ONE=two".into()));
+    let bundle = bundle.with(|spec| spec.hooks = Some(hooks("test $ONE = two && test $HOME = /root")));
+    bundle.run().succeeded();
+    let killing = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_KILL"}]}"#;
+    let bundle = bundle
+        .with(|spec| spec.hooks = Some(hooks("exec mkdir /x")))
+        .with_linux(|linux| linux.seccomp = serde_json::from_str(killing).unwrap());
+    bundle.run().failed_with("signal: bad system call");
+}
+
+#[test]
+fn failing_hooks_at_the_end_are_told_and_no_more() {
+    let fails = || shell_hook("exit 1");
+    let bundle = Bundle::script("true")
+        .with(|spec| spec.hooks = Some(Hooks { poststop: vec![fails(), fails()], ..Hooks::default() }));
+    let answer = bundle.run();
+    assert_eq!(answer.code, 0);
+    assert!(
+        answer.stderr.contains("level=warning msg=\"error running poststop hook #1"),
+        "{}",
+        answer.stderr
+    );
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_failing_hook_after_the_start_ends_the_container() {
+    let bundle = Bundle::program(&["sleep", "600"])
+        .with(|spec| spec.hooks = Some(Hooks { poststart: vec![shell_hook("exit 1")], ..Hooks::default() }));
+    bundle.create().succeeded();
+    bundle.command(&["start", "ID"]).failed_with("error running poststart hook #0");
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn two_names_for_one_machine_are_refused() {
+    let bundle = Bundle::script("true")
+        .with_linux(|linux| drop(linux.sysctl.insert("kernel.hostname".into(), "other".into())));
+    check(&bundle, "conflicts with the OCI");
 }

@@ -467,3 +467,49 @@ fn our_own_binary_cannot_be_written_through_proc() {
     let stat = std::fs::metadata(env!("CARGO_BIN_EXE_kogge-runtime")).unwrap();
     assert!(stat.len() > 100_000);
 }
+
+#[test]
+fn a_tmpfs_looks_like_what_it_covers() {
+    use std::os::unix::fs::PermissionsExt;
+    let tmpfs = |destination: &str, options: &[&str]| Mount {
+        kind: "tmpfs".into(),
+        ..bind("tmpfs", destination, options)
+    };
+    let bundle = Bundle::script("stat -c %a /tmp /new /root; mount | grep -c 'tmpfs on /dev type tmpfs (ro'")
+        .with(|spec| {
+            spec.mounts.push(tmpfs("/tmp", &["nosuid"]));
+            spec.mounts.push(tmpfs("/new", &["mode=0444"]));
+            spec.mounts.push(tmpfs("/root", &[]));
+            let dev = spec.mounts.iter_mut().find(|mount| mount.destination.ends_with("dev")).unwrap();
+            dev.options.push("ro".into());
+        });
+    std::fs::set_permissions(bundle.path("rootfs/tmp"), std::fs::Permissions::from_mode(0o7717)).unwrap();
+    std::fs::set_permissions(bundle.path("rootfs/root"), std::fs::Permissions::from_mode(0o710)).unwrap();
+    assert_eq!(bundle.run().succeeded(), "7717\n444\n710\n1\n");
+}
+
+#[test]
+fn a_shared_root_is_shared_with_nobody_before() {
+    let bundle = Bundle::script("awk '$5 == \"/\"' /proc/self/mountinfo")
+        .with_linux(|linux| linux.rootfs_propagation = "shared".into());
+    let line = bundle.run().succeeded();
+    assert!(line.contains(" shared:") && !line.contains(" master:"), "{line}");
+}
+
+#[test]
+fn a_path_that_is_masked_twice_is_masked_once() {
+    let bundle = Bundle::script("grep -c /hidden /proc/self/mountinfo")
+        .with_linux(|linux| linux.masked_paths.extend(["/hidden", "/hidden"].map(Into::into)));
+    std::fs::create_dir(bundle.path("rootfs/hidden")).unwrap();
+    assert_eq!(bundle.run().succeeded(), "1\n");
+}
+
+#[test]
+fn proc_is_not_mounted_behind_a_link() {
+    let bundle = Bundle::script("true");
+    std::fs::remove_dir(bundle.path("rootfs/proc")).unwrap();
+    std::fs::create_dir(bundle.path("rootfs/elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/elsewhere", bundle.path("rootfs/proc")).unwrap();
+    bundle.run().failed_with("proc must be mounted on ordinary directory");
+    bundle.assert_nothing_left();
+}

@@ -4,5 +4,7 @@
 mod bundle;
 mod commands;
 mod failures;
+mod filter;
 mod isolation;
+mod mapped;
 mod terminal;

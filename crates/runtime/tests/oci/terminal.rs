@@ -94,7 +94,7 @@ fn exec_gets_a_terminal_of_the_containers_devpts() {
 fn run_stays_between_its_own_streams_and_the_terminal() {
     let bundle = Bundle::script("tty; exit 4").with_process(|process| process.terminal = true);
     let answer = bundle.run();
-    assert_eq!((answer.code, answer.stdout.as_str()), (4, "/dev/pts/0\r\n"));
+    assert_eq!((answer.code, answer.stdout.as_str()), (4, "/dev/pts/0\n"));
     bundle.assert_nothing_left();
 }
 
