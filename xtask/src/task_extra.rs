@@ -7,6 +7,7 @@ mod conformance;
 mod cosign;
 mod dockerd;
 mod podman;
+mod runc_suite;
 mod runtimes;
 
 use std::path::{Path, PathBuf};
@@ -76,6 +77,14 @@ const PARTS: &[Part] = &[
         lacks: PROGRAM,
         build: None,
         run: cosign::run,
+    },
+    Part {
+        name: "runc-suite",
+        about: "runc's integration tests, by bats, with kogge-runtime in runc's place; its folder of sources instead of words",
+        variable: "KOGGE_RUNC_SOURCES",
+        lacks: "no folder of runc's sources",
+        build: None,
+        run: runc_suite::run,
     },
 ];
 

@@ -173,32 +173,31 @@ const CRUN: &[Known] = &[
         ours: &["$ resume ID [1] running"],
         because: "what runs cannot be resumed; runc refuses it as well",
     },
-];
-
-const RUNC: &[Known] = &[
     Known {
         theirs: &[
-            "$ exec ID nosuch [255] running",
-            "$ exec ID /etc [255] running",
-            "$ exec --cwd /nowhere ID true [255] running",
-        ],
-        ours: &[
             "$ exec ID nosuch [1] running",
             "$ exec ID /etc [1] running",
             "$ exec --cwd /nowhere ID true [1] running",
         ],
+        ours: &[
+            "$ exec ID nosuch [255] running",
+            "$ exec ID /etc [255] running",
+            "$ exec --cwd /nowhere ID true [255] running",
+        ],
         because: FAILED_EXEC,
     },
     Known {
-        theirs: &["$ exec ID true [255] paused"],
-        ours: &["$ exec ID true [1] paused"],
+        theirs: &["$ exec ID true [1] paused"],
+        ours: &["$ exec ID true [255] paused"],
         because: FAILED_EXEC,
     },
     Known {
-        theirs: &["$ exec ID true [255] stopped"],
-        ours: &["$ exec ID true [1] stopped"],
+        theirs: &["$ exec ID true [1] stopped"],
+        ours: &["$ exec ID true [255] stopped"],
         because: FAILED_EXEC,
     },
 ];
 
-const FAILED_EXEC: &str = "an exec that cannot be started ends like every failed command, as with crun";
+const RUNC: &[Known] = &[];
+
+const FAILED_EXEC: &str = "an exec that cannot be started has a code that few programs use, as with runc";
