@@ -81,6 +81,8 @@ pub(super) fn pivot(plan: &Plan<'_>, root: BorrowedFd<'_>) -> Result<()> {
         false => mount::pivot_root(root)?,
         true => {
             hide_kernel_views(plan.rootfs)?;
+            // user_namespaces(7): nobody makes one in a root that is not the mount namespace's.
+            mount::attach_at(root, host(), Path::new("/"))?;
             mount::change_root(root)?;
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn become_container(
     becoming.prepare()?;
     // Before the parent is told, because it may end at once.
     sys::process::set_parent_death_signal(if plan.dies_with_caller { SIGKILL } else { 0 })?;
-    let (channel, gate) = (container.channel, container.gate.take());
+    let (channel, gate) = (container.channel, container.gate.take().map(Gate::new).transpose()?);
     becoming.lock_before_ready(channel)?;
     channel.ready()?;
     if let Some(gate) = gate {
@@ -93,18 +93,30 @@ pub(super) fn become_container(
     becoming.execute()
 }
 
+/// Where a finished container waits for `start`, and what may end it there: the first process of a pid namespace gets no
+/// signal that it does not handle.
+struct Gate {
+    fifo: File,
+    signals: OwnedFd,
+}
+
+impl Gate {
+    /// From here on the signals are kept for who waits.
+    fn new(fifo: File) -> Result<Self> {
+        Ok(Self { fifo, signals: sys::poll::signals(&[SIGHUP, SIGINT, SIGTERM])? })
+    }
+}
+
 /// For as long as its caller wants, so with nothing of the host's open.
-fn wait_at_gate(plan: &Plan<'_>, channel: &ChildEnd, mut gate: File) -> Result<()> {
+fn wait_at_gate(plan: &Plan<'_>, channel: &ChildEnd, mut gate: Gate) -> Result<()> {
     let first = 3 + i32::from(plan.process.kept_fds);
-    sys::process::close_others(first, &[channel.as_fd(), gate.as_fd()])?;
-    // The first process of a pid namespace gets no signal that it does not handle.
-    let signals = sys::poll::signals(&[SIGHUP, SIGINT, SIGTERM])?;
-    while !sys::poll::wait_for_either(&gate, &signals)? {
-        if let Some(signal) = sys::poll::next_signal(&signals)? {
+    sys::process::close_others(first, &[channel.as_fd(), gate.fifo.as_fd(), gate.signals.as_fd()])?;
+    while !sys::poll::wait_for_either(&gate.fifo, &gate.signals)? {
+        if let Some(signal) = sys::poll::next_signal(&gate.signals)? {
             sys::process::exit_now(128 + signal);
         }
     }
-    gate.read_exact(&mut [0]).call(|| "waiting at the gate")
+    gate.fifo.read_exact(&mut [0]).call(|| "waiting at the gate")
 }
 
 /// What a container's first process sees as its own; without a pid namespace the number is the host's.

@@ -363,7 +363,7 @@ fn list_is_for_programs_too() {
 
 #[test]
 fn run_works_without_pivot() {
-    let bundle = Bundle::script("ls /; cat /proc/self/mountinfo | grep -c ' - proc '");
+    let bundle = Bundle::script("ls /");
     let text = bundle.command(&["run", "--no-pivot", "--bundle", "BUNDLE", "ID"]).succeeded();
     assert!(text.contains("root\n") && !text.contains("home\n"), "{text}");
     bundle.assert_nothing_left();
