@@ -20,6 +20,8 @@ pub struct Host {
     holder: Child,
     folder: tempfile::TempDir,
     cgroup: String,
+    /// The folder of the project's programs.
+    programs: PathBuf,
 }
 
 /// A running `kogged` on a [`Host`], or the `dockerd` that it is compared with.
@@ -36,6 +38,14 @@ impl Host {
     /// If the machine cannot give a namespace or a folder.
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
+        Self::with_programs(programs())
+    }
+
+    /// The same for programs of this folder.
+    ///
+    /// # Panics
+    /// If the machine cannot give a namespace or a folder.
+    pub fn with_programs(programs: PathBuf) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder =
             tempfile::Builder::new().prefix("kogge-test-").tempdir_in("/dev/shm").expect("tmpfs is there");
@@ -53,6 +63,7 @@ impl Host {
             holder,
             folder,
             cgroup: format!("/kogge-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
+            programs,
         };
         host.ok("ip", &["link", "set", "lo", "up"]);
         host
@@ -133,16 +144,6 @@ impl Host {
         self.started(kogged)
     }
 
-    /// The same for a `kogged` that lies elsewhere than the test's programs.
-    ///
-    /// # Panics
-    /// If it ends before its socket answers.
-    pub fn start_program(&self, kogged: &Path, flags: &[&str]) -> Daemon<'_> {
-        let mut command = self.command(&kogged.to_string_lossy(), &[]);
-        command.args(self.settings()).args(flags);
-        self.started(command)
-    }
-
     /// Starts Docker's own daemon in the place of ours. `words` start a `dockerd`, perhaps one in a root of its own, which
     /// sees this machine's /dev and /proc at their places. What it mounts vanishes with it, unless the words lead into
     /// another mount namespace.
@@ -169,7 +170,7 @@ impl Host {
 
     /// `kogged` with this host's settings.
     fn kogged(&self) -> Command {
-        let mut command = self.command(&program("kogged").to_string_lossy(), &[]);
+        let mut command = self.command(&self.programs.join("kogged").to_string_lossy(), &[]);
         command.args(self.settings());
         command
     }
@@ -225,7 +226,7 @@ impl Daemon<'_> {
     }
 
     pub fn own(&self) -> Client {
-        Client::own(&self.host.socket())
+        Client::new(self.host.programs.join("kogge"), self.host.socket())
     }
 
     /// SIGKILL, as the fault tests want it. Containers live on.
@@ -318,11 +319,16 @@ fn pongs(mut stream: UnixStream) -> bool {
     asked.and_then(|()| stream.read_exact(&mut [0])).is_ok()
 }
 
-/// One of the project's programs: in the folder that KOGGE_BIN names, else beside the running test.
+/// One of the project's programs.
 pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
+/// The folder that KOGGE_BIN names, else the one beside the running test.
+fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("KOGGE_BIN") {
-        return PathBuf::from(folder).join(name);
+        return PathBuf::from(folder);
     }
     let test = std::env::current_exe().expect("a running program has a path");
-    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join(name)
+    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
 }

@@ -11,12 +11,12 @@ use super::Peer;
 use crate::Result;
 
 pub(crate) fn run(peer: &Peer<'_>) -> Result {
-    let host = Host::new();
+    let host = Host::with_programs(peer.programs.to_owned());
     let pair = Pair { host: &host, words: &peer.words, kogge: peer.programs.join("kogge") };
     // Keys are made first: the policy names them.
     let mut faults: Vec<String> = KEYS.iter().filter_map(|step| pair.fault(step)).collect();
-    let _served = Served::on(&host, peer)?;
-    let client = Client::new(&pair.kogge, host.socket());
+    let served = Served::on(&host, peer)?;
+    let client = served.daemon.own();
     let busybox = image::busybox_root().map_err(|error| error.to_string())?;
     for name in IMAGES {
         client.ok_with(&["import", "-", name], &busybox);
@@ -30,7 +30,7 @@ pub(crate) fn run(peer: &Peer<'_>) -> Result {
 
 /// A registry, and a daemon that asks for signatures.
 struct Served<'h> {
-    _daemon: Daemon<'h>,
+    daemon: Daemon<'h>,
     registry: Child,
 }
 
@@ -53,8 +53,8 @@ impl<'h> Served<'h> {
             }
         }
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let daemon = host.start_program(&program, &["--trust-policy", &policy.to_string_lossy()]);
-        Ok(Self { _daemon: daemon, registry })
+        let daemon = host.start_with(&["--trust-policy", &policy.to_string_lossy()], &[]);
+        Ok(Self { daemon, registry })
     }
 }
 
@@ -146,7 +146,7 @@ const STEPS: &[Step] = &[
         &["sign", "--yes", "--key", "@/cosign.key", "--use-signing-config=false", "--tlog-upload=false", NEW],
         "",
     ),
-    kogge(&["verify", "--key", "@/kogge.pub", NEW], "none of the keys"),
+    kogge(&["verify", "--key", "@/kogge.pub", NEW], "by no such key"),
     kogge(&["verify", "--key", "@/cosign.pub", NEW], ""),
     kogge(&["run", "--rm", "--network", "none", NEW, "true"], ""),
     kogge(&["pull", OLD], UNSIGNED),
