@@ -125,7 +125,7 @@ fn a_silent_monitor_keeps_its_container() {
         let id = house.create_shell("exec sleep 1000").await;
         house.start(&id).await;
         let before = house.inspect(&id).await.state;
-        let monitor = parent(before.pid);
+        let monitor = house::parent(before.pid);
         sys::process::kill(monitor, STOP).unwrap();
         let house = house.reopen_with(|config| config.monitor_patience = Duration::from_millis(50)).await;
         let silent = house.inspect(&id).await.state;
@@ -149,7 +149,7 @@ fn a_run_keeps_its_cgroup_when_the_parent_changes() {
         for id in &ids {
             house.start(id).await;
         }
-        let monitor = parent(house.inspect(&ids[1]).await.state.pid);
+        let monitor = house::parent(house.inspect(&ids[1]).await.state.pid);
         let mut before = String::new();
         house.engine.shutdown().await;
         sys::process::kill(monitor, KILL).unwrap();
@@ -166,11 +166,6 @@ fn a_run_keeps_its_cgroup_when_the_parent_changes() {
         container::unpause(&house.engine, &ids[0]).await.unwrap();
         house.reopen_with(|config| config.cgroup_parent = before).await
     });
-}
-
-fn parent(pid: i64) -> i32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 const KILL: i32 = 9;

@@ -197,6 +197,12 @@ impl House {
     }
 }
 
+/// The monitor, if this is a container's first process.
+pub fn parent(pid: i64) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// The monitors that this test has started and that have not ended.
 pub fn monitors() -> Vec<i32> {
     let own = std::process::id().to_string();
