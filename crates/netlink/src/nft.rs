@@ -8,7 +8,7 @@ pub use expr::{CtKey, Expr, MetaKey, PayloadBase, Register, Verdict};
 
 use std::collections::BTreeSet;
 
-use fault::Result;
+use fault::{Error, Result};
 
 use crate::channel::Channel;
 use crate::wire::{
@@ -298,15 +298,31 @@ pub fn base_chains(channel: &Channel) -> Result<Vec<BaseChain>> {
 }
 
 /// The entries of a map in the order of their keys; an error with `NotFound` if there is none.
+///
+/// While the map's table grows the kernel lists an entry that moves twice or not at all (`rhashtable_walk_next`), so what
+/// two lists agree on is told.
 pub fn elements(channel: &Channel, table: &str, map: &str) -> Result<Vec<Element>> {
+    let mut found = elements_once(channel, table, map)?;
+    for _ in 0..LISTS_MAX {
+        let again = elements_once(channel, table, map)?;
+        if again == found {
+            return Ok(found.into_iter().collect());
+        }
+        found = again;
+    }
+    Err(Error::unavailable(format!("map {map} of table {table} changes all the time")))
+}
+
+/// A table has grown after a few.
+const LISTS_MAX: usize = 100;
+
+fn elements_once(channel: &Channel, table: &str, map: &str) -> Result<BTreeSet<Element>> {
     let mut batch = Batch::default();
     batch.push(format!("listing map {map}"), GETSETELEM, NLM_F_DUMP, &head(NFPROTO_IPV4), |out| {
         out.text(NFTA_SET_ELEM_LIST_TABLE, table);
         out.text(NFTA_SET_ELEM_LIST_SET, map);
     });
-    // The kernel lists an entry twice that moves while the map's table grows (`rhashtable_walk_next`).
-    let found: BTreeSet<Element> = channel.dump(&batch, parse_elements)?.into_iter().flatten().collect();
-    Ok(found.into_iter().collect())
+    Ok(channel.dump(&batch, parse_elements)?.into_iter().flatten().collect())
 }
 
 fn parse_chain(message: &Message<'_>) -> Option<BaseChain> {
