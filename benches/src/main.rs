@@ -58,8 +58,8 @@ fn bench() -> Result<()> {
     for lack in host.lacking() {
         println!("lacking: {lack}");
     }
-    match &arguments.json {
-        Some(path) => sys::fs::write(path, report::json(&rows).to_string()),
-        None => Ok(()),
+    if let Some(path) = &arguments.json {
+        sys::fs::write(path, report::json(&rows).to_string())?;
     }
+    report::verdict(&rows)
 }

@@ -1,5 +1,6 @@
 //! The result: one row a measure, with its budget and whether it is met.
 
+use fault::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::series::Series;
@@ -72,6 +73,16 @@ impl Row {
             verdict.into(),
         ]
     }
+}
+
+/// An error that names the rows whose budget is missed. One that cannot be measured here is none of them.
+pub(crate) fn verdict(rows: &[Row]) -> Result<()> {
+    let missed = rows.iter().filter(|row| row.is_met() == Some(false));
+    let names: Vec<&str> = missed.map(|row| row.name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::internal(format!("over budget: {}", names.join("; "))))
 }
 
 const HEADS: [&str; 8] = ["what", "ours", "dockerd", "floor", "ours/dockerd", "ours/floor", "budget", ""];
@@ -147,6 +158,14 @@ mod tests {
         assert_eq!(row(10.1, Budget::PartOfDockerd(12.0)).is_met(), Some(false));
         assert_eq!(row(10.0, Budget::TimesFloor(3.0)).is_met(), None);
         assert_eq!(row(10.0, Budget::AtMost(9.0)).is_met(), Some(false));
+    }
+
+    #[test]
+    fn a_missed_budget_is_an_error() {
+        let (met, lacking) = (Budget::AtMost(10.0), Budget::TimesFloor(1.0));
+        assert!(verdict(&[row(10.0, met), row(10.0, lacking)]).is_ok());
+        let missed = verdict(&[row(10.0, met), row(11.0, met)]).unwrap_err();
+        assert_eq!(missed.to_string(), "over budget: api, no network, wall");
     }
 
     #[test]

@@ -77,6 +77,9 @@ pub struct Create {
     pub config: Config,
     pub host_config: HostConfig,
     pub networking_config: NetworkingConfig,
+    /// Not on the wire: before 1.44 a read-only bind left what is mounted beneath it writable.
+    #[serde(skip)]
+    pub read_only_binds_are_flat: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

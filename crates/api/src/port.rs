@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::IntErrorKind;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use fault::Error;
@@ -58,6 +60,28 @@ impl FromStr for Port {
         let number =
             number.parse().map_err(|_| Error::invalid(format!("invalid port specification: \"{text}\"")))?;
         Ok(Self { number, protocol: protocol.parse()? })
+    }
+}
+
+/// `80` or `8000-8010`, not backwards. The words are those of Go's parser.
+pub fn range(text: &str) -> Result<RangeInclusive<u16>, Error> {
+    if text.is_empty() {
+        return Err(Error::invalid("empty string specified for ports"));
+    }
+    let number = |part: &str| {
+        part.parse::<u16>().map_err(|error| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Error::invalid(format!("strconv.ParseUint: parsing \"{part}\": {why}"))
+        })
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    match first <= last {
+        true => Ok(first..=last),
+        false => Err(Error::invalid(format!("invalid range specified for port: {text}"))),
     }
 }
 

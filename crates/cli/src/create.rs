@@ -83,7 +83,8 @@ pub(crate) fn container(
         readonly_paths: security.readonly_paths,
         ..plain_host_config(matches)
     };
-    Ok(Create { config, host_config, networking_config: NetworkingConfig { endpoints_config: endpoints } })
+    let networking_config = NetworkingConfig { endpoints_config: endpoints };
+    Ok(Create { config, host_config, networking_config, ..Create::default() })
 }
 
 /// What goes from flags to the configuration as it is.

@@ -6,6 +6,7 @@
 mod words;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use fault::{Error, Result};
 use oci::image::{Config, Healthcheck};
@@ -104,12 +105,10 @@ fn label(config: &mut Config, rest: &str) -> Result<()> {
 fn expose(config: &mut Config, rest: &str) -> Result<()> {
     for word in rest.split_whitespace() {
         let (numbers, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        let number = |text: &str| {
-            text.parse::<u16>().map_err(|_| Error::invalid(format!("Invalid containerPort: {word}")))
-        };
+        let numbers = api::port::range(numbers)
+            .map_err(|_| Error::invalid(format!("invalid containerPort: {numbers}")))?;
         let protocol: api::port::Protocol = protocol.parse()?;
-        for number in number(first)?..=number(last)? {
+        for number in numbers {
             config.exposed_ports.insert(format!("{number}/{}", protocol.as_str()));
         }
     }
@@ -133,17 +132,8 @@ fn user(config: &mut Config, rest: &str) -> Result<()> {
 
 /// A relative path goes on from the one before.
 fn workdir(config: &mut Config, rest: &str) -> Result<()> {
-    let before = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
-    let mut parts: Vec<&str> = Vec::new();
-    let joined = if rest.starts_with('/') { rest.to_owned() } else { format!("{before}/{rest}") };
-    for part in joined.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    config.working_dir = format!("/{}", parts.join("/"));
+    let joined = Path::new(&config.working_dir).join(rest);
+    config.working_dir = crate::path::clean(&joined).to_string_lossy().into_owned();
     Ok(())
 }
 
@@ -272,6 +262,8 @@ mod tests {
             ("FLY away", "FLY is not a valid change command"),
             ("CMD", "CMD requires exactly one argument"),
             ("ENV A", "ENV must have two arguments"),
+            ("EXPOSE x", "invalid containerPort: x"),
+            ("EXPOSE 80 90-80/udp", "invalid containerPort: 90-80"),
             ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
             ("SHELL /bin/sh", "SHELL requires the arguments to be in JSON form"),
         ];

@@ -8,7 +8,7 @@ use fault::{Error, Result};
 use network::Networks;
 use registry::client::{self, Registries};
 use store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trust::Policy;
 
 use crate::container::Registry;
@@ -43,6 +43,8 @@ struct Parts {
     sweep_planned: AtomicBool,
     /// Permits for blocking work.
     blocking: Arc<Semaphore>,
+    /// Permits for work that waits for clients.
+    transports: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -62,9 +64,12 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.0.monitors.close();
         self.0.tasks.end().await;
-        // Blocking work ends by itself and cannot be cut; afterwards nobody uses the store any more.
-        let all = self.0.blocking.clone().acquire_many_owned(BLOCKING_MAX).await;
-        drop(all);
+        // Blocking work ends by itself and cannot be cut, and transports end with the tasks; afterwards nobody uses the
+        // store any more.
+        for (work, all) in [(&self.0.transports, TRANSPORTS_MAX), (&self.0.blocking, BLOCKING_MAX)] {
+            drop(work.clone().acquire_many_owned(all).await);
+        }
+        self.0.transports.close();
         // Which images were used is written down with every sweep; the last one may be a while ago.
         let store = self.store().clone();
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.remember_uses()).await {
@@ -168,6 +173,16 @@ impl Engine {
         });
     }
 
+    /// Leave to run work that waits for a client on a thread of its own.
+    pub(crate) async fn transport(&self) -> Result<OwnedSemaphorePermit> {
+        self.0
+            .transports
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::unavailable("the engine has ended"))
+    }
+
     /// Runs finite blocking work off the tasks' threads. It runs to its end even if nobody waits any more.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
@@ -205,6 +220,7 @@ impl Parts {
             boot_id: sys::process::boot_id()?,
             sweep_planned: AtomicBool::new(false),
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX as usize)),
+            transports: Arc::new(Semaphore::new(TRANSPORTS_MAX as usize)),
             live: RwLock::new(Arc::new(config.live.clone())),
             config,
         })
@@ -218,6 +234,9 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 /// Pieces of blocking work at one time; more only contend for locks of the kernel.
 const BLOCKING_MAX: u32 = 32;
+
+/// Clients that load, save or copy at one time, each with a thread; the others wait.
+const TRANSPORTS_MAX: u32 = 128;
 
 /// Deleting trees is slow and slows the file system down for those who create: it waits until a burst is over.
 const SWEEP_DELAY: Duration = Duration::from_secs(2);

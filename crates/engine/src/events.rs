@@ -173,27 +173,22 @@ const FILTERS: &[&str] = &[
 ];
 
 fn matches(filters: &Filters, event: &Message) -> bool {
-    let is = |name: &str, kind: Type| filters.any(name, |wanted| event.kind == kind && names(event, wanted));
     filters.any("type", |wanted| wanted == event.kind.as_str())
         && filters.any("event", |wanted| is_action(&event.action, wanted))
         && filters.any("scope", |wanted| wanted == event.scope)
         && filters.any("image", |wanted| is_image(event, wanted))
         && filters.labels(&event.actor.attributes)
-        && is("container", Type::Container)
-        && is("volume", Type::Volume)
-        && is("network", Type::Network)
-        && is("daemon", Type::Daemon)
-        && is("plugin", Type::Plugin)
-        && is("node", Type::Node)
-        && is("service", Type::Service)
-        && is("secret", Type::Secret)
-        && is("config", Type::Config)
+        && OBJECTS.iter().all(|object| filters.any(object, |wanted| begins(event, wanted)))
 }
 
-fn names(event: &Message, wanted: &str) -> bool {
-    let id = &event.actor.id;
-    (!wanted.is_empty() && id.starts_with(wanted))
-        || event.actor.attributes.get("name").is_some_and(|name| name == wanted)
+const OBJECTS: &[&str] =
+    &["config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume"];
+
+/// An id or a name by its beginning, of whatever type it is (moby, daemon/events/filter.go): `volume=data` also shows a
+/// container of that name.
+fn begins(event: &Message, wanted: &str) -> bool {
+    let name = event.actor.attributes.get("name");
+    event.actor.id.starts_with(wanted) || name.is_some_and(|name| name.starts_with(wanted))
 }
 
 /// `exec_start` also stands for `exec_start: sh`, as `health_status` for all its values.
@@ -252,7 +247,9 @@ mod tests {
         );
         for chosen in [
             r#"{"container":["web"]}"#,
+            r#"{"container":["we"]}"#,
             r#"{"container":["4f"]}"#,
+            r#"{"volume":["web"]}"#,
             r#"{"event":["exec_start"]}"#,
             r#"{"image":["busybox"],"type":["container"]}"#,
             r#"{"label":["a=b"]}"#,
@@ -260,9 +257,9 @@ mod tests {
             assert!(matches(&filters(chosen), &start), "{chosen}");
         }
         for other in [
-            r#"{"container":["we"]}"#,
+            r#"{"container":["eb"]}"#,
             r#"{"event":["start"]}"#,
-            r#"{"volume":["web"]}"#,
+            r#"{"volume":["data"]}"#,
             r#"{"label":["c"]}"#,
         ] {
             assert!(!matches(&filters(other), &start), "{other}");

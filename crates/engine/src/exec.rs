@@ -121,7 +121,7 @@ impl Execs {
             let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
             let Ok(config) = serde_json::from_slice(&sys::fs::read(execs.join(&name))?) else { continue };
             // Until the monitor says otherwise, one without an exit file was lost.
-            let exit = read_exit(&execs.join(format!("{id}.exit")));
+            let exit = crate::container::exit_in(&execs.join(format!("{id}.exit")));
             let phase = Phase::Ended {
                 pid: exit.as_ref().map_or(0, |exit| exit.pid),
                 code: exit.map_or(crate::container::KILLED, |exit| exit.code),
@@ -501,12 +501,6 @@ fn user(record: &crate::Record, config: &Create) -> Result<crate::user::User> {
         user => accounts.resolve(user, &[]),
     }
 }
-
-fn read_exit(file: &Path) -> Option<Exit> {
-    serde_json::from_slice(&sys::fs::read_bounded(file, EXIT_BYTES_MAX).ok()?).ok()
-}
-
-const EXIT_BYTES_MAX: u64 = 64 << 10;
 
 /// Into a fresh socket's buffer, which takes this little text without blocking; the client may be gone.
 fn write_failure(socket: OwnedFd, tty: bool, text: &str) {

@@ -5,22 +5,79 @@ use std::str::Chars;
 
 use api::filters::Filters;
 use fault::{Error, Result};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use regex::bytes::{Regex, RegexBuilder};
 
-/// `until`: unix seconds (also with a fraction), RFC 3339, or a duration before now (`10m`, `1h30m`). In unix seconds.
-pub(crate) fn moment(text: &str) -> Result<i64> {
-    let now = sys::time::Timestamp::now().seconds;
-    let seconds = text.split_once('.').map_or(text, |(seconds, _)| seconds);
-    if let Ok(seconds) = seconds.parse() {
-        return Ok(seconds);
+/// The moment that `until` names, if it is among the filters of a prune.
+pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
+    match filters.values("until").collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        [text] => moment(text).map(Some),
+        _ => Err(Error::invalid("more than one until filter specified")),
     }
-    if let Some(duration) = crate::changes::duration(text) {
-        return Ok(now - duration / 1_000_000_000);
+}
+
+/// A duration before now (`10m`, `1h30m`), a date with or without time and zone, or unix seconds, also with a fraction.
+pub(crate) fn moment(text: &str) -> Result<Timestamp> {
+    let now = Timestamp::now();
+    let here = TimeZone::system().to_offset(now);
+    moment_at(text, now, here)
+        .ok_or_else(|| Error::invalid(format!("failed to parse value as time or duration: \"{text}\"")))
+}
+
+/// As dockerd reads it (moby, api/types/time/timestamp.go): a date without a zone is one of the zone that is here now.
+fn moment_at(text: &str, now: Timestamp, here: Offset) -> Option<Timestamp> {
+    if text != "0"
+        && let Some(nanoseconds) = crate::changes::duration(text)
+    {
+        return now.checked_sub(SignedDuration::from_nanos(nanoseconds)).ok();
     }
-    let time = text
-        .parse::<jiff::Timestamp>()
-        .map_err(|_| Error::invalid(format!("failed to parse value as time or duration: \"{text}\"")))?;
-    Ok(time.as_second())
+    if text.contains('-') { date(text, here) } else { unix(text) }
+}
+
+/// `2024-01-04`, `…T15`, `…T15:04`, `…T15:04:05`, `…T15:04:05.999`, each also with `Z` or `+07:00` behind.
+fn date(text: &str, here: Offset) -> Option<Timestamp> {
+    let sign = text.get(DATE_LEN..)?.find(['+', '-']).map(|place| DATE_LEN + place);
+    let (civil, offset) = match (text.strip_suffix('Z'), sign) {
+        (Some(civil), _) => (civil, Offset::UTC),
+        (None, Some(place)) => (&text[..place], offset(&text[place..])?),
+        (None, None) => (text, here),
+    };
+    let clock = civil.get(DATE_LEN..)?;
+    let whole = match (clock.len(), clock.starts_with('T')) {
+        (0, _) => format!("{civil}T00:00:00"),
+        (3, true) => format!("{civil}:00:00"),
+        (6, true) => format!("{civil}:00"),
+        (9.., true) => civil.to_owned(),
+        _ => return None,
+    };
+    offset.to_timestamp(whole.parse().ok()?).ok()
+}
+
+const DATE_LEN: usize = "2024-01-04".len();
+
+/// `+07:00`
+fn offset(text: &str) -> Option<Offset> {
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let two_digits = |text: &str| -> Option<i32> {
+        let is_whole = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_whole)
+    };
+    let seconds = two_digits(hours)? * 3600 + two_digits(minutes)? * 60;
+    Offset::from_seconds(if text.starts_with('-') { -seconds } else { seconds }).ok()
+}
+
+/// What lies beyond all times that there are is the last or the first of them.
+fn unix(text: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds: i64 = seconds.parse().ok()?;
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let end = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Some(Timestamp::new(seconds, nanoseconds).unwrap_or(end))
 }
 
 /// Names that a filter chooses: each value is a name, or a regular expression that is somewhere in one. As with
@@ -195,9 +252,58 @@ mod tests {
 
     #[test]
     fn moments_have_three_forms() {
-        assert_eq!(moment("1700000000").unwrap(), 1_700_000_000);
-        assert_eq!(moment("1970-01-01T00:01:00Z").unwrap(), 60);
-        assert!(moment("10m").unwrap() <= sys::time::Timestamp::now().seconds - 600);
-        assert!(moment("soon").is_err());
+        let now: Timestamp = "2024-01-04T12:00:00Z".parse().unwrap();
+        let last = Timestamp::MAX.to_string();
+        let told = |text: &str| {
+            moment_at(text, now, jiff::tz::offset(2)).map_or("none".to_owned(), |time| time.to_string())
+        };
+        for (text, moment) in [
+            ("10m", "2024-01-04T11:50:00Z"),
+            ("1h30m", "2024-01-04T10:30:00Z"),
+            ("0", "1970-01-01T00:00:00Z"),
+            ("1700000000", "2023-11-14T22:13:20Z"),
+            ("1700000000.5", "2023-11-14T22:13:20.5Z"),
+            ("99999999999999", last.as_str()),
+            ("2024-01-04", "2024-01-03T22:00:00Z"),
+            ("2024-01-04T15", "2024-01-04T13:00:00Z"),
+            ("2024-01-04T15:04", "2024-01-04T13:04:00Z"),
+            ("2024-01-04T15:04:05", "2024-01-04T13:04:05Z"),
+            ("2024-01-04T15:04:05.25", "2024-01-04T13:04:05.25Z"),
+            ("2024-01-04Z", "2024-01-04T00:00:00Z"),
+            ("2024-01-04-07:00", "2024-01-04T07:00:00Z"),
+            ("2024-01-04T15Z", "2024-01-04T15:00:00Z"),
+            ("2024-01-04T15:04+07:00", "2024-01-04T08:04:00Z"),
+            ("2024-01-04T15:04:05.999-01:30", "2024-01-04T16:34:05.999Z"),
+        ] {
+            assert_eq!(told(text), moment, "{text}");
+        }
+        for wrong in [
+            "soon",
+            "",
+            "1.",
+            "1.x",
+            "-5",
+            "2024-13-01",
+            "2024-01-04T",
+            "2024-01-04x",
+            "2024-01-04T1+7",
+            "2024-01-é4",
+        ] {
+            assert_eq!(told(wrong), "none", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_duration_counts_back_from_now() {
+        let before = Timestamp::now();
+        let time = moment("10m").unwrap();
+        let ago = |now: Timestamp| now - SignedDuration::from_mins(10);
+        assert!(ago(before) <= time && time <= ago(Timestamp::now()));
+        assert_eq!(
+            moment("soon").unwrap_err().to_string(),
+            "failed to parse value as time or duration: \"soon\""
+        );
+        let two = Filters::parse(r#"{"until":["1","2"]}"#).unwrap();
+        assert_eq!(until(&two).unwrap_err().to_string(), "more than one until filter specified");
     }
 }

@@ -38,7 +38,7 @@ pub use make::{Import, commit, import};
 pub(crate) use progress::credentials;
 pub use pull::{Pull, pull};
 pub use push::{Push, push};
-pub(crate) use show::unix_seconds;
+pub(crate) use show::{signed, unix_seconds};
 pub use store::Convert;
 pub use transport::{load, save};
 
@@ -172,12 +172,16 @@ fn resolve_for(engine: &Engine, name: &str, platform: Option<&Platform>) -> Resu
 
 /// An event of an image: its labels, and the name under which it was spoken of.
 fn tell(engine: &Engine, action: &str, id: &ImageId, name: &str) {
-    publish(engine, action, &id.to_string(), name, Some(id), None);
+    tell_because(engine, action, id, name, "");
 }
 
-/// With the reason for what nobody asked for.
+/// With the reason for what nobody asked for, if there is one.
 fn tell_because(engine: &Engine, action: &str, id: &ImageId, name: &str, reason: &str) {
-    publish(engine, action, &id.to_string(), name, Some(id), Some(reason));
+    let mut attributes = attributes(engine, Some(id), name);
+    if !reason.is_empty() {
+        attributes.insert("reason".into(), reason.into());
+    }
+    engine.events().publish(Type::Image, action, &id.to_string(), attributes);
 }
 
 /// An event of a name that came from a registry or went to one: the name stands in the id's place.
@@ -186,24 +190,17 @@ async fn tell_of(engine: &Engine, action: &'static str, reference: Reference) ->
         .blocking(move |engine| {
             let name = reference.familiar();
             let id = engine.store().resolve(&name).ok();
-            publish(engine, action, &name, &reference.familiar_name(), id.as_ref(), None);
+            let attributes = attributes(engine, id.as_ref(), &reference.familiar_name());
+            engine.events().publish(Type::Image, action, &name, attributes);
             Ok(())
         })
         .await
 }
 
-fn publish(
-    engine: &Engine,
-    action: &str,
-    actor: &str,
-    name: &str,
-    id: Option<&ImageId>,
-    reason: Option<&str>,
-) {
-    // An image that is gone has no labels to tell any more.
+/// An image that is gone has no labels to tell any more.
+fn attributes(engine: &Engine, id: Option<&ImageId>, name: &str) -> BTreeMap<String, String> {
     let config = id.and_then(|id| engine.store().image(id).ok()).and_then(|image| image.config.config);
     let mut attributes: BTreeMap<String, String> = config.map(|config| config.labels).unwrap_or_default();
     attributes.insert("name".into(), name.to_owned());
-    attributes.extend(reason.map(|reason| ("reason".to_owned(), reason.to_owned())));
-    engine.events().publish(Type::Image, action, actor, attributes);
+    attributes
 }

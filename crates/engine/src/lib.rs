@@ -33,6 +33,8 @@ mod id;
 mod link;
 mod monitors;
 mod names;
+mod path;
+mod pin;
 mod readiness;
 mod record;
 mod relay;

@@ -6,7 +6,7 @@ use api::container::{Pruned as PrunedContainers, Remove};
 use api::events::Type;
 use api::filters::Filters;
 use api::image::{Pruned as PrunedImages, Removed};
-use fault::{Kind, Result};
+use fault::{Error, Kind, Result};
 use store::Image;
 
 use crate::image::{Chosen, allow_prune, remove_now};
@@ -15,30 +15,40 @@ use crate::{Engine, Status, container, filter, volume};
 /// Removes stopped containers.
 pub async fn containers(engine: &Engine, filters: Filters) -> Result<PrunedContainers> {
     filters.allow(&["label", "label!", "until"])?;
-    let until = filters.values("until").next().map(filter::moment).transpose()?;
+    let until = filter::until(&filters)?;
     let mut pruned = PrunedContainers::default();
     for found in engine.containers().all() {
         let view = found.view();
         let record = &view.record;
         let stopped = matches!(record.state.status, Status::Created | Status::Exited | Status::Dead);
-        let old = until.is_none_or(|until| crate::image::unix_seconds(&record.created) < until);
+        let created = record.created.parse::<jiff::Timestamp>().ok();
+        let old = until.is_none_or(|until| created.is_none_or(|created| created <= until));
         if !stopped || !old || !filters.labels(&record.config.labels) {
             continue;
         }
         let id = found.id.to_string();
-        let size = freed(engine, &id).await?;
-        match container::remove(engine, &id, Remove::default()).await {
-            Ok(()) => {
+        match remove_measured(engine, &id).await {
+            Ok(size) => {
                 pruned.space_reclaimed += size;
                 pruned.containers_deleted.get_or_insert_default().push(id);
             }
-            // Started again, or removed by somebody else: not ours to prune.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
+            Err(error) => left("container", &id, &error),
         }
     }
     tell(engine, Type::Container, pruned.space_reclaimed);
     Ok(pruned)
+}
+
+/// One that stays does not keep the others. Started again, used again or gone already is no failure.
+pub(crate) fn left(kind: &str, name: &str, error: &Error) {
+    if !matches!(error.kind(), Kind::Conflict | Kind::NotFound) {
+        tracing::warn!(kind, name, %error, "not pruned");
+    }
+}
+
+async fn remove_measured(engine: &Engine, id: &str) -> Result<u64> {
+    let size = freed(engine, id).await?;
+    container::remove(engine, id, Remove::default()).await.map(|()| size)
 }
 
 async fn freed(engine: &Engine, id: &str) -> Result<u64> {
@@ -59,6 +69,7 @@ pub async fn images(engine: &Engine, filters: Filters) -> Result<PrunedImages> {
 
 fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
     let dangling_only = filters.flag("dangling", true)?;
+    filter::until(filters)?;
     let mut filters = filters.clone();
     filters.remove("dangling");
     let chosen = Chosen::of(engine, &filters)?;
@@ -72,7 +83,7 @@ fn images_now(engine: &Engine, filters: &Filters) -> Result<PrunedImages> {
         let along = engine.store().taken_along(&image.id);
         let mut all = images.iter().filter(|other| other.id == image.id || along.contains(&other.id));
         if (dangling || !dangling_only) && all.all(may_go) {
-            deleted.extend(remove_all_names(engine, image)?);
+            deleted.extend(remove_all_names(engine, image));
         }
     }
     let space_reclaimed = before.saturating_sub(engine.store().usage().layers);
@@ -92,7 +103,7 @@ fn is_free(engine: &Engine, image: &Image) -> bool {
 }
 
 /// Removes an image by each of its names, or by its id if it has none.
-fn remove_all_names(engine: &Engine, image: &Image) -> Result<Vec<Removed>> {
+fn remove_all_names(engine: &Engine, image: &Image) -> Vec<Removed> {
     let mut names: Vec<String> =
         image.tags.iter().chain(&image.digests).map(oci::Reference::familiar).collect();
     if names.is_empty() {
@@ -102,12 +113,10 @@ fn remove_all_names(engine: &Engine, image: &Image) -> Result<Vec<Removed>> {
     for name in names {
         match remove_now(engine, &name, false, true) {
             Ok(steps) => removed.extend(steps),
-            // In use since we looked, or gone with another one.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
+            Err(error) => left("image", &name, &error),
         }
     }
-    Ok(removed)
+    removed
 }
 
 /// Removes volumes that no container names: anonymous ones, or all of them.

@@ -123,6 +123,8 @@ pub struct Mount {
     /// As inspect shows it.
     pub mode: String,
     pub read_only: bool,
+    /// Of a read-only bind: what is mounted beneath it stays as it is.
+    pub writable_beneath: bool,
     pub propagation: String,
     pub non_recursive: bool,
     /// An anonymous volume, removed with its container on `rm -v` and `--rm`.

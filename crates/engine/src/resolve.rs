@@ -33,13 +33,21 @@ pub(crate) struct Facts<'a> {
     pub(crate) folder: &'a Path,
     /// The program that becomes PID 1 where one is asked for.
     pub(crate) init: &'a Path,
-    /// First processes of the containers whose namespaces are joined.
-    pub(crate) ipc_peer: Option<i32>,
-    pub(crate) pid_peer: Option<i32>,
+    /// Namespaces of other containers that are joined, by a path that the monitor can open.
+    pub(crate) ipc_peer: Option<PathBuf>,
+    pub(crate) pid_peer: Option<PathBuf>,
     /// The host's device nodes; only read for privileged containers.
     pub(crate) host_devices: Vec<Device>,
     /// Looks up a device node, or all nodes in a folder.
     pub(crate) find_devices: fn(&Path) -> Result<Vec<Device>>,
+    pub(crate) confinement: Confinement,
+}
+
+/// Which of its own confinements the kernel has switched on; containers get none of them from us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Confinement {
+    pub(crate) apparmor: bool,
+    pub(crate) selinux: bool,
 }
 
 /// Which system call filter a container gets.
@@ -54,6 +62,7 @@ pub(crate) enum Filter {
 /// The whole specification but for the filter.
 pub(crate) fn spec(record: &Record, facts: Facts<'_>) -> Result<Spec> {
     let host = &record.host_config;
+    Security::parse(host)?.check(facts.confinement)?;
     let own_name = host.uts_mode != "host";
     let text = |text: &String| if own_name { text.clone() } else { String::new() };
     Ok(Spec {
@@ -194,10 +203,7 @@ fn namespaces(record: &Record, facts: &Facts<'_>) -> Vec<Namespace> {
     use NamespaceKind as K;
     let host = &record.host_config;
     let own = |kind: NamespaceKind| Namespace { kind, path: PathBuf::new() };
-    let of = |pid: i32, kind: NamespaceKind, link: &str| Namespace {
-        kind,
-        path: format!("/proc/{pid}/ns/{link}").into(),
-    };
+    let of = |path: &PathBuf, kind: NamespaceKind| Namespace { kind, path: path.clone() };
     let mut all = vec![own(K::Mount)];
     if host.network_mode != "host" {
         all.push(own(K::Network));
@@ -205,13 +211,13 @@ fn namespaces(record: &Record, facts: &Facts<'_>) -> Vec<Namespace> {
     if host.uts_mode != "host" {
         all.push(own(K::Uts));
     }
-    match (facts.pid_peer, host.pid_mode.as_str()) {
-        (Some(pid), _) => all.push(of(pid, K::Pid, "pid")),
+    match (&facts.pid_peer, host.pid_mode.as_str()) {
+        (Some(peer), _) => all.push(of(peer, K::Pid)),
         (None, "host") => {}
         (None, _) => all.push(own(K::Pid)),
     }
-    match (facts.ipc_peer, host.ipc_mode.as_str()) {
-        (Some(pid), _) => all.push(of(pid, K::Ipc, "ipc")),
+    match (&facts.ipc_peer, host.ipc_mode.as_str()) {
+        (Some(peer), _) => all.push(of(peer, K::Ipc)),
         (None, "host") => {}
         (None, _) => all.push(own(K::Ipc)),
     }
@@ -238,37 +244,63 @@ fn sysctls(record: &Record) -> BTreeMap<String, String> {
 struct Security {
     no_new_privileges: bool,
     filter: Filter,
+    /// A profile of AppArmor, a label of SELinux that would confine.
+    profile: Option<String>,
+    label: Option<String>,
 }
 
 impl Security {
     fn parse(host: &api::host_config::HostConfig) -> Result<Self> {
         let filter = if host.privileged { Filter::Unconfined } else { Filter::Default };
-        let mut security = Self { no_new_privileges: false, filter };
+        let mut security = Self { no_new_privileges: false, filter, profile: None, label: None };
         for option in host.security_opt.iter().flatten() {
             security.apply(option)?;
         }
+        // As with dockerd, whatever profile a privileged container names.
+        security.profile = security.profile.filter(|_| !host.privileged);
         Ok(security)
     }
 
     fn apply(&mut self, option: &str) -> Result<()> {
         let wrong = |number: u8| Error::invalid(format!("invalid --security-opt {number}: \"{option}\""));
-        if option == "no-new-privileges" {
-            self.no_new_privileges = true;
-            return Ok(());
+        match option {
+            "no-new-privileges" => {
+                self.no_new_privileges = true;
+                return Ok(());
+            }
+            "disable" => return Ok(()),
+            "writable-cgroups" => return Err(Error::unsupported("--security-opt writable-cgroups")),
+            _ => {}
         }
-        let (key, value) = option.split_once(['=', ':']).ok_or_else(|| wrong(1))?;
+        let (key, value) =
+            option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(|| wrong(1))?;
         match (key, value) {
             ("no-new-privileges", "true") => self.no_new_privileges = true,
             ("no-new-privileges", "false") => self.no_new_privileges = false,
             ("seccomp", "unconfined") => self.filter = Filter::Unconfined,
             ("seccomp", "builtin") => self.filter = Filter::Default,
             ("seccomp", profile) => self.filter = Filter::Profile(profile.to_owned()),
-            // Nothing to confine with: this kernel has neither AppArmor nor SELinux switched on for us.
-            ("apparmor" | "label", _) => {}
-            ("systempaths", "unconfined") => {}
+            ("apparmor", "" | "unconfined") => self.profile = None,
+            ("apparmor", profile) => self.profile = Some(profile.to_owned()),
+            ("label", "disable") => {}
+            ("label", label) => self.label = Some(label.to_owned()),
+            ("writable-cgroups", _) => return Err(Error::unsupported("--security-opt writable-cgroups")),
             _ => return Err(wrong(2)),
         }
         Ok(())
+    }
+
+    /// Refuses to leave out what the kernel could do. Where it cannot, dockerd does nothing either.
+    fn check(&self, kernel: Confinement) -> Result<()> {
+        match (&self.profile, &self.label) {
+            (Some(profile), _) if kernel.apparmor => {
+                Err(Error::unsupported(format!("--security-opt apparmor={profile}")))
+            }
+            (_, Some(label)) if kernel.selinux => {
+                Err(Error::unsupported(format!("--security-opt label={label}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -278,8 +310,9 @@ pub(crate) fn filter(record: &Record) -> Result<Filter> {
 }
 
 /// What can be refused before anything is made. For the creation.
-pub(crate) fn check(host: &api::host_config::HostConfig) -> Result<()> {
+pub(crate) fn check(host: &api::host_config::HostConfig, kernel: Confinement) -> Result<()> {
     let security = Security::parse(host)?;
+    security.check(kernel)?;
     if let Filter::Profile(json) = &security.filter {
         runtime::defaults::seccomp_profile(json.as_bytes(), &[])?;
     }

@@ -74,8 +74,6 @@ pub(crate) enum Action {
     Exit,
     /// The process ended and the restart policy wants another run.
     ExitForNow,
-    /// The kernel killed a process of the container for want of memory.
-    Oom,
     RemoveFailed,
 }
 
@@ -83,7 +81,8 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Edge {
     pub(crate) to: Status,
-    /// In order; sent when the step is done.
+    /// In order; sent when the step is done. Those that leave the container where it is are not among them: a signal, an
+    /// attach or a resize is told by whoever knows its details.
     pub(crate) events: &'static [&'static str],
 }
 
@@ -111,30 +110,28 @@ use Status as S;
 
 const EDGES: &[(Status, Action, Status, &[&str])] = &[
     (S::Created, A::Start, S::Running, &["start"]),
-    (S::Created, A::Attach, S::Created, &["attach"]),
+    (S::Created, A::Attach, S::Created, &[]),
     (S::Created, A::Remove, S::Removing, &["destroy"]),
-    (S::Running, A::Stop, S::Running, &["kill"]),
-    (S::Running, A::Kill, S::Running, &["kill"]),
+    (S::Running, A::Stop, S::Running, &[]),
+    (S::Running, A::Kill, S::Running, &[]),
     (S::Running, A::Pause, S::Paused, &["pause"]),
     (S::Running, A::Exec, S::Running, &[]),
-    (S::Running, A::Attach, S::Running, &["attach"]),
-    (S::Running, A::Resize, S::Running, &["resize"]),
+    (S::Running, A::Attach, S::Running, &[]),
+    (S::Running, A::Resize, S::Running, &[]),
     (S::Running, A::Exit, S::Exited, &["die"]),
     (S::Running, A::ExitForNow, S::Restarting, &["die"]),
-    (S::Running, A::Oom, S::Running, &["oom"]),
-    (S::Paused, A::Stop, S::Paused, &["kill"]),
-    (S::Paused, A::Kill, S::Paused, &["kill"]),
+    (S::Paused, A::Stop, S::Paused, &[]),
+    (S::Paused, A::Kill, S::Paused, &[]),
     (S::Paused, A::Unpause, S::Running, &["unpause"]),
-    (S::Paused, A::Resize, S::Paused, &["resize"]),
+    (S::Paused, A::Resize, S::Paused, &[]),
     (S::Paused, A::Exit, S::Exited, &["die"]),
     (S::Paused, A::ExitForNow, S::Restarting, &["die"]),
-    (S::Paused, A::Oom, S::Paused, &["oom"]),
     (S::Restarting, A::Due, S::Running, &["start"]),
     (S::Restarting, A::Stop, S::Exited, &["stop"]),
     (S::Restarting, A::Kill, S::Exited, &[]),
     (S::Restarting, A::Exit, S::Exited, &[]),
     (S::Exited, A::Start, S::Running, &["start"]),
-    (S::Exited, A::Attach, S::Exited, &["attach"]),
+    (S::Exited, A::Attach, S::Exited, &[]),
     (S::Exited, A::Remove, S::Removing, &["destroy"]),
     (S::Dead, A::Remove, S::Removing, &["destroy"]),
     (S::Removing, A::RemoveFailed, S::Dead, &[]),
@@ -177,7 +174,7 @@ fn refusal(from: Status, action: Action, subject: Subject<'_>) -> Error {
             from.as_str()
         )),
         (A::Kill | A::Pause | A::Exec | A::Resize, _) => not_running(),
-        (A::Due | A::Exit | A::ExitForNow | A::Oom | A::RemoveFailed, _) => {
+        (A::Due | A::Exit | A::ExitForNow | A::RemoveFailed, _) => {
             Error::internal(format!("container {id} is {}: {action:?} does not happen to it", from.as_str()))
         }
     }
@@ -189,7 +186,7 @@ mod tests {
 
     const STATUSES: [Status; 7] =
         [S::Created, S::Running, S::Paused, S::Restarting, S::Exited, S::Removing, S::Dead];
-    const ACTIONS: [Action; 14] = [
+    const ACTIONS: [Action; 13] = [
         A::Start,
         A::Stop,
         A::Kill,
@@ -202,7 +199,6 @@ mod tests {
         A::Due,
         A::Exit,
         A::ExitForNow,
-        A::Oom,
         A::RemoveFailed,
     ];
 

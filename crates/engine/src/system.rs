@@ -24,6 +24,7 @@ pub use disk::disk_usage;
 pub use info::info;
 pub(crate) use limits::Limits;
 pub use reload::reload;
+pub(crate) use security::confinement;
 
 pub async fn version(engine: &Engine) -> Result<Version> {
     let kernel = engine.blocking(|_| info::kernel()).await?;

@@ -3,13 +3,15 @@
 //! Both directions are bounded: whoever is slower makes the other wait. Work that waits for a client has a thread of
 //! its own. A client that goes away ends a sending at its next write, and makes a receiving fail, never succeed short.
 
+use std::future::Future;
 use std::io::{self, Read, Write};
 
 use api::progress::Message;
 use bytes::{Bytes, BytesMut};
 use fault::{Error, Result};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Engine;
 
@@ -61,15 +63,15 @@ fn told(
     let task = engine.clone();
     engine.tasks().spawn(async move {
         let also = told.clone();
+        let mut waiting = Waiting::here(&task);
         let done = on_own_thread(&task, move |engine| {
             work(engine, reader, &mut |line| {
                 // Nobody listens any more: the work goes on to its end all the same.
-                drop(also.blocking_send(Ok(line)));
+                drop(waiting.wait(also.send(Ok(Some(line)))));
             })
         });
-        if let Err(error) = done.await {
-            drop(told.send(Err(error)).await);
-        }
+        let done = done.await;
+        end(&task, told, done).await;
     });
     tell.boxed()
 }
@@ -87,7 +89,7 @@ fn reading(engine: &Engine, mut body: Body) -> ChannelReader {
         }
         drop(sender.send(Ok(None)).await);
     });
-    ChannelReader { receiver, chunk: Bytes::new(), ended: false }
+    ChannelReader { receiver, waiting: Waiting::here(engine), chunk: Bytes::new(), ended: false }
 }
 
 /// Runs blocking work that writes for a client, beginning at once. A failure before the first part is told as an error,
@@ -110,14 +112,15 @@ fn writing(
     let (sender, parts) = channel();
     let task = engine.clone();
     engine.tasks().spawn(async move {
-        let mut writer = ChannelWriter { sender: sender.clone(), buffer: BytesMut::with_capacity(CHUNK) };
+        let waiting = Waiting::here(&task);
+        let mut writer =
+            ChannelWriter { sender: sender.clone(), waiting, buffer: BytesMut::with_capacity(CHUNK) };
         let done = on_own_thread(&task, move |engine| {
             work(engine, &mut writer)?;
             writer.flush().map_err(|error| Error::io("sending to the client", error))
         });
-        if let Err(error) = done.await {
-            drop(sender.send(Err(error)).await);
-        }
+        let done = done.await;
+        end(&task, sender, done).await;
     });
     parts.boxed()
 }
@@ -132,18 +135,23 @@ pub(crate) async fn receiving(
     on_own_thread(engine, move |engine| work(engine, reader)).await
 }
 
-/// Work that waits for a client has a thread of its own: in the blocking pool slow clients would keep others out.
+/// Work that waits for a client has a thread of its own: in the blocking pool slow clients would keep others out. It
+/// ends when the engine does, at its next wait.
 async fn on_own_thread(
     engine: &Engine,
     work: impl FnOnce(&Engine) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let (tell, told) = oneshot::channel();
+    let permit = engine.transport().await?;
     let engine = engine.clone();
     // The work may plan something for later, which becomes a task.
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     let run = move || {
         let _inside = runtime.enter();
-        drop(tell.send(work(&engine)));
+        let result = work(&engine);
+        drop(engine);
+        drop(permit);
+        drop(tell.send(result));
     };
     std::thread::Builder::new()
         .name("transport".into())
@@ -152,12 +160,57 @@ async fn on_own_thread(
     told.await.unwrap_or_else(|_| Err(Error::internal("the transport broke off")))
 }
 
-fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, impl stream::Stream<Item = T> + Send) {
+/// What a thread tells a client: items, then either an error or `None`, which is the regular end.
+type Told<T> = Result<Option<T>>;
+
+/// A channel that closes without an end was cut off by the end of the engine, which is told as an error.
+fn channel<T: Send + 'static>() -> (mpsc::Sender<Told<T>>, impl stream::Stream<Item = Result<T>> + Send) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let stream = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<T>| {
-        receiver.recv().await.map(|item| (item, receiver))
+    let stream = stream::unfold(Some(receiver), async |receiver: Option<mpsc::Receiver<Told<T>>>| {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Ok(item)) => item.map(|item| (Ok(item), Some(receiver))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(Error::unavailable("the engine has ended")), None)),
+        }
     });
     (sender, stream)
+}
+
+/// Tells how the work ended, unless the client does not read and the engine ends.
+async fn end<T>(engine: &Engine, sender: mpsc::Sender<Told<T>>, done: Result<()>) {
+    let mut ending = engine.tasks().ending();
+    tokio::select! {
+        biased;
+        sent = sender.send(done.map(|()| None)) => drop(sent),
+        _ = ending.wait_for(|ending| *ending) => {}
+    }
+}
+
+/// Waits of a transport's thread for its client, no longer than the engine lives.
+#[derive(Debug)]
+struct Waiting {
+    runtime: Handle,
+    ending: watch::Receiver<bool>,
+}
+
+impl Waiting {
+    /// For a thread that is started from here.
+    fn here(engine: &Engine) -> Self {
+        Self { runtime: Handle::current(), ending: engine.tasks().ending() }
+    }
+
+    /// What comes; `None` if the engine ends.
+    fn wait<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let ending = &mut self.ending;
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = ending.wait_for(|ending| *ending) => None,
+                came = what => Some(came),
+            }
+        })
+    }
 }
 
 /// The reading end of a body.
@@ -165,6 +218,7 @@ fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, impl stream::Stream<Item = 
 pub(crate) struct ChannelReader {
     /// `None` is the regular end; a channel that closes without it was cut off.
     receiver: mpsc::Receiver<io::Result<Option<Bytes>>>,
+    waiting: Waiting,
     chunk: Bytes,
     ended: bool,
 }
@@ -172,7 +226,7 @@ pub(crate) struct ChannelReader {
 impl Read for ChannelReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() && !self.ended {
-            match self.receiver.blocking_recv() {
+            match self.waiting.wait(self.receiver.recv()).ok_or_else(engine_ends)? {
                 Some(Ok(Some(chunk))) => self.chunk = chunk,
                 Some(Ok(None)) => self.ended = true,
                 Some(Err(error)) => return Err(error),
@@ -188,8 +242,13 @@ impl Read for ChannelReader {
 /// The writing end towards a client.
 #[derive(Debug)]
 pub(crate) struct ChannelWriter {
-    sender: mpsc::Sender<Result<Bytes>>,
+    sender: mpsc::Sender<Told<Bytes>>,
+    waiting: Waiting,
     buffer: BytesMut,
+}
+
+fn engine_ends() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the engine ends")
 }
 
 impl Write for ChannelWriter {
@@ -207,8 +266,7 @@ impl Write for ChannelWriter {
         }
         let part = self.buffer.split().freeze();
         self.buffer.reserve(CHUNK);
-        self.sender
-            .blocking_send(Ok(part))
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away"))
+        let sent = self.waiting.wait(self.sender.send(Ok(Some(part)))).ok_or_else(engine_ends)?;
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away"))
     }
 }

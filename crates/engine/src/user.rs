@@ -219,12 +219,16 @@ mod tests {
 
     #[test]
     fn links_do_not_lead_out_of_the_root() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", root.path().join("etc/passwd")).unwrap();
-        let root = sys::fs::open_dir(root.path()).unwrap();
         use std::os::fd::AsFd;
-        let read = Accounts::read(root.as_fd());
-        assert!(read.is_err() || read.unwrap().passwd.is_empty());
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::write(outer.path().join("secret"), "www:x:33:33::/www:/bin/sh\n").unwrap();
+        let etc = outer.path().join("root/etc");
+        std::fs::create_dir_all(&etc).unwrap();
+        std::os::unix::fs::symlink("../../secret", etc.join("passwd")).unwrap();
+        let root = sys::fs::open_dir(outer.path().join("root")).unwrap();
+        assert_eq!(Accounts::read(root.as_fd()).unwrap().passwd, "");
+        std::os::unix::fs::symlink("/etc/group", etc.join("group")).unwrap();
+        let looped = Accounts::read(root.as_fd()).unwrap_err();
+        assert_eq!(looped.errno(), Some(sys::errno::ELOOP));
     }
 }

@@ -33,7 +33,7 @@ use record::Record;
 
 pub(crate) use adopt::{Adopted, adopt};
 pub(crate) use record::check_name;
-pub(crate) use verbs::bookkeeping;
+pub(crate) use verbs::{bookkeeping, tell};
 pub use verbs::{create, inspect, list, prune, remove, usage};
 
 /// All volumes. Every method blocks.
@@ -144,7 +144,7 @@ impl Volumes {
     pub(crate) fn remove_anonymous(&self, engine: &Engine, name: &str) -> Result<()> {
         match self.delete(name, || users(engine, name)) {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => Ok(()),
-            deleted => deleted.map(|()| verbs::tell(engine, "destroy", name)),
+            deleted => deleted.map(|()| tell(engine, "destroy", name)),
         }
     }
 
@@ -284,7 +284,8 @@ impl Volumes {
         self.get(name).map(|record| self.data(&record.name))
     }
 
-    fn data(&self, name: &str) -> PathBuf {
+    /// The same, whether the volume is still there or not.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.folder(name).join(DATA)
     }
 }

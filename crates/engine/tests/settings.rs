@@ -163,6 +163,59 @@ fn a_page_is_served_through_a_published_port() {
     });
 }
 
+#[test]
+fn read_only_binds_reach_what_is_mounted_beneath() {
+    in_house(async |house| {
+        // `/dev/shm` is a mount of its own, and the house stands there.
+        let place = house.path().strip_prefix("/dev").unwrap().join("f");
+        let line = format!("touch /d/{} 2>/dev/null && echo written || echo refused", place.display());
+        assert_eq!(house.run_with(r#"{"Binds":["/dev:/d:ro"]}"#, &line).await.1, "refused\n");
+        let mount = |options: &str| {
+            format!(
+                r#"{{"Mounts":[{{"Type":"bind","Source":"/dev","Target":"/d","ReadOnly":true,"BindOptions":{options}}}]}}"#
+            )
+        };
+        let deep = mount(r#"{"ReadOnlyForceRecursive":true}"#);
+        assert_eq!(house.run_with(&deep, &line).await.1, "refused\n");
+        let flat = mount(r#"{"ReadOnlyNonRecursive":true}"#);
+        assert_eq!(house.run_with(&flat, &line).await.1, "written\n");
+        house
+    });
+}
+
+#[test]
+fn who_joins_a_network_has_its_owner_s_files() {
+    in_house(async |house| {
+        let owner = house
+            .create(
+                r#"{"Cmd":["sleep","1000"],"Hostname":"web","HostConfig":{"Dns":["1.1.1.1"],"ExtraHosts":["db:10.0.0.9"]}}"#,
+            )
+            .await;
+        house.start(&owner).await;
+        let joining = |id: &str| {
+            let host = serde_json::json!({ "NetworkMode": format!("container:{id}") });
+            serde_json::json!({ "Cmd": ["sleep", "1000"], "HostConfig": host }).to_string()
+        };
+        let first = house.create(&joining(&owner)).await;
+        house.start(&first).await;
+        let second = house
+            .create(
+                &joining(&first)
+                    .replace("sleep\",\"1000", "cat\",\"/etc/hosts\",\"/etc/resolv.conf\",\"/etc/hostname"),
+            )
+            .await;
+        let (_, files) = house.run(&second).await;
+        assert!(files.contains("10.0.0.9\tdb\n") && files.contains("nameserver 1.1.1.1\n"), "{files}");
+        assert!(files.ends_with("web\n"), "{files}");
+        let (owner, second) = (house.inspect(&owner).await, house.inspect(&second).await);
+        assert_eq!(second.hosts_path, owner.hosts_path);
+        assert_eq!(second.resolv_conf_path, owner.resolv_conf_path);
+        assert_eq!(second.hostname_path, owner.hostname_path);
+        assert!(second.log_path.contains(&second.id), "{}", second.log_path);
+        house
+    });
+}
+
 async fn fetch(mut stream: tokio::net::TcpStream) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("the server reads");

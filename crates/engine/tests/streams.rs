@@ -3,9 +3,12 @@
 mod house;
 
 use api::container::{Attach, WaitCondition};
+use api::events::Options;
 use api::exec::{Create, Start};
-use engine::{container, exec};
+use api::filters::Filters;
+use engine::{container, events, exec};
 use fault::Kind;
+use futures_util::StreamExt;
 use house::{House, in_house, read_all, write_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -27,7 +30,7 @@ fn stdin_goes_in_and_ends() {
 #[test]
 fn a_terminal_is_resized_and_left_by_keys() {
     in_house(async |house| {
-        let json = r#"{"Cmd":["sh","-c","read x; stty size; read y"],"OpenStdin":true,"Tty":true,"HostConfig":{"ConsoleSize":[10,20]}}"#;
+        let json = r#"{"Cmd":["sh","-c","read x; stty size; read y"],"Labels":{"a":"b"},"OpenStdin":true,"Tty":true,"HostConfig":{"ConsoleSize":[10,20]}}"#;
         let id = house.create(json).await;
         let mut stream = container::attach(&house.engine, &id, ALL).await.unwrap();
         assert!(stream.tty);
@@ -41,8 +44,11 @@ fn a_terminal_is_resized_and_left_by_keys() {
             assert!(read > 0, "{text}");
             text += &String::from_utf8_lossy(&buffer[..read]);
         }
+        let filters = Filters::parse(r#"{"label":["a=b"],"event":["detach"]}"#).unwrap();
+        let told = events::subscribe(&house.engine, Options { filters, ..Options::default() }).unwrap();
         stream.io.write_all(b"\x10\x11").await.unwrap();
         read_all(&mut stream).await;
+        assert_eq!(std::pin::pin!(told).next().await.unwrap().actor.id, id);
         assert!(house.inspect(&id).await.state.running, "it goes on without us");
         house
     });
@@ -199,6 +205,18 @@ fn the_log_of_the_last_run_comes_before_the_next_one() {
         let silent = house.create(r#"{"HostConfig":{"LogConfig":{"Type":"none"}}}"#).await;
         let refused = container::attach(&house.engine, &silent, LOGGED).await.unwrap_err();
         assert_eq!(refused.to_string(), "configured logging driver does not support reading");
+        house
+    });
+}
+
+#[test]
+fn an_export_that_nobody_reads_ends_with_the_engine() {
+    in_house(async |house| {
+        let id = house.create_shell("true").await;
+        let stalled = engine::archive::export(&house.engine, &id).await.unwrap();
+        // The next engine gets the store's lock only when nobody holds the first one's any more.
+        let house = house.reopen().await;
+        assert!(stalled.collect::<Vec<_>>().await.pop().unwrap().is_err(), "cut short is no end");
         house
     });
 }

@@ -23,4 +23,4 @@ mod record;
 mod state;
 
 pub use endpoint::{Connection, Endpoint, Mac, PortBinding, PortWish, Proto, Relay, RelayedPort, Request};
-pub use networks::{Config, Network, Networks, Subnet};
+pub use networks::{Config, Network, NetworkName, Networks, Subnet};

@@ -19,7 +19,7 @@ use crate::endpoint::{Connection, Endpoint, Proto, Relay, RelayedPort, Request};
 use crate::plumbing::{self, Place};
 use crate::port::{EPHEMERAL, Ports};
 use crate::reaper::{self, Dead, Reaper};
-use crate::record::{self, Identities, Identity, Records};
+use crate::record::{self, BRIDGE, Identities, Identity, Named, Records};
 use crate::state::{Added, Removed, State};
 use crate::{address, firewall};
 
@@ -68,6 +68,15 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     pub options: BTreeMap<String, String>,
     pub endpoints: Vec<Endpoint>,
+}
+
+/// What distinguishes a network, without what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkName {
+    pub name: &'static str,
+    pub id: String,
+    /// `bridge`, `host` or `null`.
+    pub driver: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,22 +199,36 @@ impl Networks {
 
     /// `bridge`, `host` and `none`.
     pub fn list(&self) -> Vec<Network> {
-        let Identities { bridge, host, none, .. } = &self.0.identities;
-        vec![self.0.bridge_facts(bridge), plain("host", "host", host), plain("none", "null", none)]
+        let [bridge, host, none] = self.0.identities.named();
+        let plain = |one: Named<'_>| plain(one.name, one.driver, one.identity);
+        vec![self.0.bridge_facts(bridge.identity), plain(host), plain(none)]
     }
 
     /// By name, id or unambiguous start of an id; otherwise `network NAME not found`.
     pub fn inspect(&self, name: &str) -> Result<Network> {
-        let mut networks = self.list();
-        if let Some(place) = networks.iter().position(|network| network.name == name || network.id == name) {
-            return Ok(networks.swap_remove(place));
+        let Named { name, driver, identity } = self.named(name)?;
+        Ok(if name == BRIDGE { self.0.bridge_facts(identity) } else { plain(name, driver, identity) })
+    }
+
+    /// What a network is called by, for who need not know what is connected to it: waits for nothing and nobody.
+    pub fn name(&self, name: &str) -> Result<NetworkName> {
+        let Named { name, driver, identity } = self.named(name)?;
+        Ok(NetworkName { name, driver, id: identity.id.clone() })
+    }
+
+    fn named(&self, name: &str) -> Result<Named<'_>> {
+        let all = self.0.identities.named();
+        let by = |is_it: &dyn Fn(&Named<'_>) -> bool| all.iter().filter(|one| is_it(one)).collect::<Vec<_>>();
+        let mut found = by(&|one| one.name == name || one.identity.id == name);
+        if found.is_empty() && !name.is_empty() {
+            found = by(&|one| one.identity.id.starts_with(name));
         }
-        networks.retain(|network| !name.is_empty() && network.id.starts_with(name));
-        match networks.len() {
-            0 => Err(Error::not_found(format!("network {name} not found"))),
-            1 => Ok(networks.remove(0)),
-            count => Err(Error::invalid(format!(
-                "network {name} is ambiguous ({count} matches found on ID prefix)"
+        match found[..] {
+            [] => Err(Error::not_found(format!("network {name} not found"))),
+            [one] => Ok(*one),
+            _ => Err(Error::invalid(format!(
+                "network {name} is ambiguous ({} matches found on ID prefix)",
+                found.len()
             ))),
         }
     }

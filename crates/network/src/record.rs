@@ -57,7 +57,27 @@ impl Identities {
         let identity = || Ok(Identity { id: random::id()?, created: sys::time::now_rfc3339_nano() });
         Ok(Self { version: VERSION, bridge: identity()?, host: identity()?, none: identity()?, subnet })
     }
+
+    /// All of them.
+    pub(crate) fn named(&self) -> [Named<'_>; 3] {
+        [
+            Named { name: BRIDGE, driver: "bridge", identity: &self.bridge },
+            Named { name: "host", driver: "host", identity: &self.host },
+            Named { name: "none", driver: "null", identity: &self.none },
+        ]
+    }
 }
+
+/// A network by its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) driver: &'static str,
+    pub(crate) identity: &'a Identity,
+}
+
+/// The one that has endpoints.
+pub(crate) const BRIDGE: &str = "bridge";
 
 impl Records {
     pub(crate) fn open(dir: &Path) -> Result<Self> {

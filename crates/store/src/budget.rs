@@ -73,7 +73,11 @@ impl Store {
             // Without force: who began to use it meanwhile keeps it.
             let how = Remove { force: false, prune_children: false, in_use };
             sys::crash::point("store.budget.one");
-            removed.extend(self.remove_with_names(&id, may_all_go, &how)?);
+            match self.remove_with_names(&id, may_all_go, &how) {
+                Ok(steps) => removed.extend(steps),
+                // Those that are gone must be told all the same.
+                Err(error) => tracing::warn!(image = %id, %error, "not removed to keep within the budget"),
+            }
         }
         Ok(removed)
     }

@@ -135,6 +135,10 @@ impl Store {
         self.catalog().repositories_with(blob, domain)
     }
 
+    pub fn image_count(&self) -> usize {
+        self.catalog().images.len()
+    }
+
     pub fn has_image(&self, id: &ImageId) -> bool {
         self.catalog().images.contains_key(id)
     }

@@ -112,9 +112,15 @@ impl Store {
         if gone.is_empty() {
             return Ok(removed);
         }
-        self.collect()?;
-        let kept = self.chains_in_use()?;
-        Ok(with_layers(removed, &gone, &kept))
+        // The images are gone whatever comes now, and that must be told; the next collection finds what stays here.
+        let kept = self.collect().and_then(|_| self.chains_in_use());
+        match kept {
+            Ok(kept) => Ok(with_layers(removed, &gone, &kept)),
+            Err(error) => {
+                tracing::warn!(%error, "layers of removed images are left to the next collection");
+                Ok(removed)
+            }
+        }
     }
 
     /// The chain ids that images and snapshots stand on.

@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::BitOr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fault::{Call, Error, Result};
 
@@ -99,6 +99,11 @@ pub fn open_path(path: &Path) -> Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .call(|| format!("open {}", path.display()))
+}
+
+/// Where another process finds a namespace that this one holds open; no longer than it is held.
+pub fn path_of(namespace: &OwnedFd) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd()).into()
 }
 
 /// Whether the calling thread and process `pid` share the namespace of this one kind.

@@ -67,7 +67,7 @@ const CHANGES: &[Change] = &[
     change(CREATE, since(42), Request(bend::no_kernel_memory)),
     change(CREATE, before(43), Request(bend::no_annotations)),
     change(CREATE, before(44), Request(bend::no_start_interval)),
-    change(CREATE, before(44), Request(bend::read_only_binds_are_flat)),
+    change(CREATE, before(44), Request(bend::no_forced_recursion)),
     change(CREATE, before(44), Request(bend::one_endpoint)),
     change(CREATE, before(44), Request(bend::endpoint_mac_address)),
     change(CREATE, before(45), Request(bend::refuse_subpath)),

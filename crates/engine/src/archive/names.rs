@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::place::Last;
+use crate::path::clean;
 
 /// A path that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,33 +20,20 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn new(path: &str) -> Self {
         let is_dotted = path == "." || path.ends_with("/.");
-        let path_clean = names_of(path);
-        let last = path_clean.last().copied().unwrap_or("/");
-        let base = if is_dotted { "." } else { last };
+        let path_clean = clean(Path::new(path));
+        let last = path_clean.file_name().map_or("/".into(), |name| name.to_string_lossy());
+        let base = if is_dotted { ".".to_owned() } else { last.into_owned() };
         Self {
-            path: Path::new("/").join(path_clean.join("/")),
-            is_folder: is_dotted || path.ends_with('/') || path_clean.is_empty(),
-            base: base.to_owned(),
-            name: if path_clean.is_empty() && !is_dotted { "/".into() } else { base.into() },
+            is_folder: is_dotted || path.ends_with('/') || path_clean == Path::new("/"),
+            path: path_clean,
+            name: base.clone().into(),
+            base,
         }
     }
 
     pub(super) fn last(&self) -> Last {
         if self.is_folder { Last::Folder } else { Last::Kept }
     }
-}
-
-/// Go's `path.Clean` with a slash in front: `..` is taken away by name, as Docker does.
-fn names_of(path: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    names
 }
 
 #[cfg(test)]

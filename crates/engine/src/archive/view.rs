@@ -17,13 +17,12 @@ use fault::{Doing, Error, Kind, Result};
 use sys::fs::OpenHow;
 use sys::mount::{Attributes, Change, Propagation};
 use sys::namespace::Kinds;
-use sys::process::PidFd;
 
 use super::place::{Last, Missing};
-use crate::container::{Command, Container};
+use crate::container::{Command, Container, etc};
 use crate::record::{Mount, MountKind, State};
 use crate::volume::Use;
-use crate::{Engine, Record};
+use crate::{Engine, Record, pin};
 
 /// All trees of a container.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl View {
 
     /// `None` if the process has ended meanwhile.
     fn of_process(state: &State) -> Result<Option<Self>> {
-        let Some(process) = pinned(state)? else { return Ok(None) };
+        let Some(process) = pin::first_process(state)? else { return Ok(None) };
         let proc = PathBuf::from(format!("/proc/{}", state.pid));
         let opened = sys::fs::open_dir(proc.join("root"))
             .and_then(|root| Ok((root, sys::mount::mountinfo(&state.pid.to_string())?)));
@@ -87,7 +86,7 @@ impl View {
                 view.add(&mount.destination, &source, mount.read_only)?;
             }
         }
-        let folder = engine.config().folder(&record.id);
+        let folder = etc::folder(engine, record);
         for name in ENGINE_FILES {
             if sys::fs::exists(folder.join(name))? {
                 view.add(&Path::new("/etc").join(name), &folder.join(name), false)?;
@@ -245,7 +244,7 @@ async fn find<T: Send + 'static>(
 
 /// A clone of the root's mount alone, made where that mount is; `None` if the process has ended meanwhile.
 fn bare_root_of(state: &State) -> Result<Option<OwnedFd>> {
-    let Some(process) = pinned(state)? else { return Ok(None) };
+    let Some(process) = pin::first_process(state)? else { return Ok(None) };
     let cloned = sys::namespace::in_namespace(process.as_fd(), Kinds::MOUNT, || {
         let root = sys::fs::open_dir("/")?;
         sys::mount::bind(root.as_fd(), Path::new(""), false)
@@ -255,20 +254,6 @@ fn bare_root_of(state: &State) -> Result<Option<OwnedFd>> {
     }
     cloned.doing(|| "reaching the root of the container").map(Some)
 }
-
-/// A handle of the container's first process; `None` if it is gone, even if its pid is somebody else's now.
-fn pinned(state: &State) -> Result<Option<PidFd>> {
-    let process = match PidFd::open(state.pid) {
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => {
-            return Ok(None);
-        }
-        process => process?,
-    };
-    let is_it = sys::process::start_time(state.pid).is_ok_and(|start_time| start_time == state.start_time);
-    Ok(Some(process).filter(|_| is_it))
-}
-
-const NO_SUCH_PROCESS: i32 = 3;
 
 /// Files that a running container has from its engine.
 const ENGINE_FILES: &[&str] = &["hostname", "hosts", "resolv.conf"];

@@ -104,10 +104,7 @@ async fn join(container: &Container, joiner: Option<Joiner>, continues_log: bool
 }
 
 fn tell_detached(engine: &Engine, container: &Container) {
-    let view = container.view();
-    let attributes = [("image", &view.record.config.image), ("name", &view.record.name)];
-    let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
-    engine.events().publish(api::events::Type::Container, "detach", container.id.as_str(), attributes);
+    engine.events().publish_container(&container.view().record, "detach", &[]);
 }
 
 /// The caller's stream and the monitor's end of it; with keys to watch for and what to do when they come, a task

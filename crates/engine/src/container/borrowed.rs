@@ -30,10 +30,10 @@ pub(super) fn tell_returned(engine: &Engine, record: &Record) {
 
 fn tell_network(engine: &Engine, record: &Record, action: &str) {
     // Who joins another container's network is not spoken of.
-    let Ok(network) = engine.networks().inspect(&record.host_config.network_mode) else { return };
+    let Ok(network) = engine.networks().name(&record.host_config.network_mode) else { return };
     let attributes = BTreeMap::from([
         ("container".to_owned(), record.id.to_string()),
-        ("name".to_owned(), network.name.clone()),
+        ("name".to_owned(), network.name.to_owned()),
         ("type".to_owned(), network.driver.to_owned()),
     ]);
     engine.events().publish(Type::Network, action, &network.id, attributes);

@@ -24,7 +24,7 @@ use super::{defaults, discard, merge, ports, removal, task, validate};
 use crate::exec::Execs;
 use crate::record::{self, MountKind};
 use crate::system::Limits;
-use crate::volume::{Hold, Wish};
+use crate::volume::{self, Hold, Wish};
 use crate::{ContainerId, Engine, Record, id, names, resolve};
 
 pub(super) async fn create(
@@ -67,7 +67,7 @@ fn create_blocking(
     let id = record.id.to_string();
     let container = task::spawn(engine, View::of(record), None, Execs::default());
     let view = container.view();
-    task::publish(engine, &view, "create", &[]);
+    engine.events().publish_container(&view.record, "create", &[]);
     tracing::info!(container = %id, name = view.record.name, "created");
     Ok(Created { id, warnings })
 }
@@ -93,18 +93,20 @@ fn not_about_images(error: Error) -> Error {
 fn draft(engine: &Engine, image: Image, mut wanted: Create) -> Result<(Record, Vec<String>)> {
     let id = ContainerId::random()?;
     let image_config = image.config.config.unwrap_or_default();
+    let flat = wanted.read_only_binds_are_flat;
     join_hostname(engine, &mut wanted)?;
     defaults::fill(&mut wanted, &id, &defaults::Host::read()?, &engine.live().defaults);
     validate::default_runtime(&wanted.host_config)?;
     name_peers(engine, &mut wanted)?;
     let odd = networks(&mut wanted)?;
-    resolve::check(&wanted.host_config)?;
+    resolve::check(&wanted.host_config, crate::system::confinement()?)?;
     let mut record = Record::new(id, String::new(), sys::time::now_rfc3339_nano());
     record.image_id = image.id.to_string();
     record.config = merge::merge(wanted.config, &image_config)?;
     record.host_config = wanted.host_config;
     record.endpoints = wanted.networking_config.endpoints_config;
-    record.mounts = mounts::plan(&record.config, &record.host_config, &inherited(engine, &record)?)?;
+    let asked = mounts::Asked { config: &record.config, host: &record.host_config, flat };
+    record.mounts = mounts::plan(&asked, &inherited(engine, &record)?)?;
     record.mounts.iter().try_for_each(check_source)?;
     for mount in record.mounts.iter_mut().filter(|mount| mount.anonymous) {
         mount.name = id::random_hex()?;
@@ -298,8 +300,7 @@ fn volumes(engine: &Engine, record: &Record, held: &Hold<'_>) -> Result<()> {
     for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
         let wish = wish(record, mount);
         if held.ensure(&wish)? {
-            let driver = [("driver".to_owned(), "local".to_owned())];
-            engine.events().publish(api::events::Type::Volume, "create", &mount.name, driver.into());
+            volume::tell(engine, "create", &mount.name);
         }
         if !mount.copy || !mount.subpath.is_empty() {
             continue;

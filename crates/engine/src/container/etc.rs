@@ -1,7 +1,7 @@
 //! The three files that a container gets from its engine: `hostname`, `hosts`, `resolv.conf`. The texts are pure.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::host_config::HostConfig;
 use fault::Result;
@@ -9,8 +9,29 @@ use network::Endpoint;
 
 use crate::{Engine, Record};
 
-/// Writes all three into the container's folder; at every start, because addresses change. Blocks.
+/// Where a container's three files lie. Who joins another container's network has that one's, which may have joined
+/// in turn.
+pub(crate) fn folder(engine: &Engine, record: &Record) -> PathBuf {
+    let mut owner = (record.id.clone(), record.host_config.network_mode.clone());
+    for _ in 0..JOINS_MAX {
+        let Some(Ok(peer)) = owner.1.strip_prefix("container:").map(|peer| engine.containers().find(peer))
+        else {
+            break;
+        };
+        owner = (peer.id.clone(), peer.view().record.host_config.network_mode.clone());
+    }
+    engine.config().folder(&owner.0)
+}
+
+/// Names may change hands so that containers join in a circle; none of those ever starts.
+const JOINS_MAX: usize = 32;
+
+/// Writes all three into the container's folder, unless they are another's; at every start, because addresses change.
+/// Blocks.
 pub(super) fn write(engine: &Engine, record: &Record, endpoint: Option<&Endpoint>) -> Result<()> {
+    if record.host_config.network_mode.starts_with("container:") {
+        return Ok(());
+    }
     let folder = engine.config().folder(&record.id);
     let put = |name: &str, text: String| sys::fs::write(folder.join(name), text);
     put("hostname", format!("{}\n", record.config.hostname))?;

@@ -1,5 +1,6 @@
 //! An exit: recorded first, told second, cleaned up third; then the restart policy speaks.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fault::Result;
@@ -152,9 +153,12 @@ fn disconnect(engine: &Engine, record: &Record) -> Result<()> {
 
 /// What the exit file of a run says, if it was written.
 pub(crate) fn read_exit(engine: &Engine, record: &Record) -> Option<Exit> {
-    let file = config::exit_file(&engine.config().run_folder(&record.id));
-    let bytes = sys::fs::read_bounded(file, EXIT_BYTES_MAX).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    exit_in(&config::exit_file(&engine.config().run_folder(&record.id)))
+}
+
+/// What an exit file says, of a run or of an exec, if it is there and whole.
+pub(crate) fn exit_in(file: &Path) -> Option<Exit> {
+    serde_json::from_slice(&sys::fs::read_bounded(file, EXIT_BYTES_MAX).ok()?).ok()
 }
 
 /// Ends a container whose monitor is gone. Blocks, at most for the patience.
@@ -170,7 +174,7 @@ pub(crate) fn end_orphan(engine: &Engine, record: &Record) -> Exit {
 }
 
 /// Kills all in a cgroup and removes it; none is fine.
-pub(crate) fn kill_cgroup(path: &std::path::Path) -> Result<()> {
+pub(crate) fn kill_cgroup(path: &Path) -> Result<()> {
     let cgroup = runtime::cgroup::Cgroup::at(path)?;
     if !cgroup.exists()? {
         return Ok(());

@@ -1,11 +1,14 @@
 //! The filters of the list of containers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::filters::Filters;
 use api::port::{Port, Protocol};
 use fault::{Error, Result};
+use store::ImageId;
 
+use super::show;
 use super::view::View;
 use crate::Engine;
 use crate::filter::Names;
@@ -19,8 +22,8 @@ pub(super) struct Chosen<'a> {
     /// Created later (`since`) or earlier (`before`) than these times.
     since: Option<String>,
     before: Option<String>,
-    /// Image ids that `ancestor` means.
-    ancestors: Vec<String>,
+    /// The images that `ancestor` means and those made from them; `None` unless it is asked.
+    ancestors: Option<BTreeSet<ImageId>>,
     exit_codes: Vec<i32>,
     published: Vec<Port>,
     exposed: Vec<Port>,
@@ -42,16 +45,14 @@ impl<'a> Chosen<'a> {
                 Error::invalid(format!("invalid filter 'exited={text}': {why}"))
             })
         };
-        // A name that means no image matches nothing; so does the container made from it.
-        let ancestor =
-            |name: &str| engine.store().resolve(name).map_or_else(|_| name.to_owned(), |id| id.to_string());
+        let ancestors = filters.contains("ancestor").then(|| descendants(engine, filters.values("ancestor")));
         Ok(Self {
             filters,
             ids: Names::of(filters, "id"),
             names: Names::of(filters, "name"),
             since: created("since")?,
             before: created("before")?,
-            ancestors: filters.values("ancestor").map(ancestor).collect(),
+            ancestors,
             exit_codes: filters.values("exited").map(code).collect::<Result<_>>()?,
             published: ports(filters, "publish")?,
             exposed: ports(filters, "expose")?,
@@ -65,16 +66,11 @@ impl<'a> Chosen<'a> {
         let is_mounted = |text: &str| {
             record.mounts.iter().any(|mount| mount.name == text || mount.destination.to_str() == Some(text))
         };
-        let is_published = |wanted: &Port| {
-            let mut bound = view.endpoint.iter().flat_map(|endpoint| endpoint.published());
-            bound.any(|(_, proto, host)| {
-                host.port() == wanted.number && super::ports::protocol(proto) == wanted.protocol
-            })
-        };
-        let is_exposed = |wanted: &Port| record.config.exposed_ports.contains_key(wanted);
         self.since.as_ref().is_none_or(|since| record.created > *since)
             && self.before.as_ref().is_none_or(|before| record.created < *before)
-            && (self.ancestors.is_empty() || self.ancestors.contains(&record.image_id))
+            && self.ancestors.as_ref().is_none_or(|images| {
+                record.image_id.parse().is_ok_and(|image: ImageId| images.contains(&image))
+            })
             && (self.exit_codes.is_empty()
                 || (!status.is_up()
                     && record.state.started_at != crate::record::NEVER
@@ -87,10 +83,34 @@ impl<'a> Chosen<'a> {
             && filters.any("isolation", |text| matches!(text, "" | "default"))
             && filters.any("volume", is_mounted)
             && filters.any("network", |text| in_network(view, text))
-            && (self.published.is_empty() || self.published.iter().any(is_published))
-            && (self.exposed.is_empty() || self.exposed.iter().any(is_exposed))
+            && self.has_port(view)
             && filters.labels(&record.config.labels)
     }
+
+    /// One of those asked for by either filter, among the ports that the list shows: a stopped container has none.
+    fn has_port(&self, view: &View) -> bool {
+        let is_asked = |asked: &[Port], number: u16, protocol: &str| {
+            asked.iter().any(|port| port.number == number && port.protocol.as_str() == protocol)
+        };
+        let none_asked = self.published.is_empty() && self.exposed.is_empty();
+        none_asked
+            || show::published(&view.record, view.endpoint.as_ref()).iter().any(|port| {
+                is_asked(&self.published, port.public_port, &port.protocol)
+                    || is_asked(&self.exposed, port.private_port, &port.protocol)
+            })
+    }
+}
+
+/// Images by name with all that were committed from them. A name that means none adds none.
+fn descendants<'a>(engine: &Engine, names: impl Iterator<Item = &'a str>) -> BTreeSet<ImageId> {
+    let mut images = BTreeSet::new();
+    let mut unseen: Vec<ImageId> = names.filter_map(|name| engine.store().resolve(name).ok()).collect();
+    while let Some(image) = unseen.pop() {
+        if images.insert(image.clone()) {
+            unseen.extend(engine.store().children(&image));
+        }
+    }
+    images
 }
 
 const KNOWN: &[&str] = &[
@@ -130,16 +150,14 @@ fn one_of(filters: &Filters, name: &str, noun: &str, known: &[&str]) -> Result<(
 fn ports(filters: &Filters, name: &str) -> Result<Vec<Port>> {
     let mut all = Vec::new();
     for text in filters.values(name) {
+        if text.contains(':') {
+            return Err(Error::invalid(format!("filter for '{name}' should not contain ':': {text}")));
+        }
         let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        let number = |part: &str| {
-            part.parse::<u16>().map_err(|_| {
-                let why = format!("strconv.ParseUint: parsing \"{part}\": invalid syntax");
-                Error::invalid(format!("error while looking up for {name} {text}: {why}"))
-            })
-        };
+        let numbers = api::port::range(numbers)
+            .map_err(|why| Error::invalid(format!("error while looking up for {name} {text}: {why}")))?;
         let protocol: Protocol = protocol.parse()?;
-        all.extend((number(first)?..=number(last)?).map(|number| Port { number, protocol }));
+        all.extend(numbers.map(|number| Port { number, protocol }));
     }
     Ok(all)
 }
@@ -160,10 +178,14 @@ mod tests {
             |text: &str| asked(text).unwrap().iter().map(Port::to_string).collect::<Vec<_>>().join(" ");
         assert_eq!(text("80"), "80/tcp");
         assert_eq!(text("80-82/udp"), "80/udp 81/udp 82/udp");
-        assert_eq!(
-            asked("abc").unwrap_err().to_string(),
-            "error while looking up for publish abc: strconv.ParseUint: parsing \"abc\": invalid syntax"
-        );
+        let texts = ["abc", "90-80", "70000", "", "1:2"].map(|text| asked(text).unwrap_err().to_string());
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        error while looking up for publish abc: strconv.ParseUint: parsing "abc": invalid syntax
+        error while looking up for publish 90-80: invalid range specified for port: 90-80
+        error while looking up for publish 70000: strconv.ParseUint: parsing "70000": value out of range
+        error while looking up for publish : empty string specified for ports
+        filter for 'publish' should not contain ':': 1:2
+        "#);
     }
 
     #[test]

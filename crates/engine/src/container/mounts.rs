@@ -8,6 +8,7 @@ use api::container::Config;
 use api::host_config::{self, HostConfig};
 use fault::{Doing, Error, Result};
 
+use crate::path::clean;
 use crate::record::{Mount, MountKind};
 
 /// What `--volumes-from` found: the mounts of another container, and whether they become read-only.
@@ -17,8 +18,18 @@ pub(super) struct Inherited {
     pub(super) read_only: Option<bool>,
 }
 
+/// What a request says about mounts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) config: &'a Config,
+    pub(super) host: &'a HostConfig,
+    /// Read-only binds leave what is mounted beneath them writable.
+    pub(super) flat: bool,
+}
+
 /// One list, one mount a destination; later kinds win over earlier ones as with Docker, twice in one kind is refused.
-pub(super) fn plan(config: &Config, host: &HostConfig, inherited: &[Inherited]) -> Result<Vec<Mount>> {
+pub(super) fn plan(asked: &Asked<'_>, inherited: &[Inherited]) -> Result<Vec<Mount>> {
+    let Asked { config, host, flat } = *asked;
     let mut planned: BTreeMap<PathBuf, Mount> = BTreeMap::new();
     for source in inherited {
         for mount in &source.mounts {
@@ -36,6 +47,9 @@ pub(super) fn plan(config: &Config, host: &HostConfig, inherited: &[Inherited]) 
     }
     for (destination, options) in &host.tmpfs {
         add(&mut asked, tmpfs(destination, options)?)?;
+    }
+    for mount in asked.values_mut().filter(|mount| flat && mount.kind == MountKind::Bind) {
+        mount.writable_beneath = mount.read_only;
     }
     planned.extend(asked);
     for destination in config.volumes.iter().flatten().map(|(path, _)| path) {
@@ -155,15 +169,28 @@ fn long_bind(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(Strin
     if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
         return Err(refuse(format!("invalid propagation mode: {}", options.propagation)));
     }
-    if options.read_only_force_recursive {
-        return Err(Error::unsupported("bind-recursive=readonly"));
-    }
+    read_only_options(wish.read_only, &options)?;
     mount.kind = MountKind::Bind;
+    mount.writable_beneath = options.read_only_non_recursive;
     mount.source = clean(Path::new(&wish.source));
     mount.propagation = if options.propagation.is_empty() { "rprivate".into() } else { options.propagation };
     mount.non_recursive = options.non_recursive;
     mount.create_source = options.create_mountpoint;
     Ok(())
+}
+
+/// How far read-only goes. dockerd looks at these at the start, when the container is there already.
+fn read_only_options(read_only: bool, options: &host_config::BindOptions) -> Result<()> {
+    let (flat, deep) = (options.read_only_non_recursive, options.read_only_force_recursive);
+    let table = [
+        (!read_only && flat, "!ReadOnly && BindOptions.ReadOnlyNonRecursive"),
+        (!read_only && deep, "!ReadOnly && BindOptions.ReadOnlyForceRecursive"),
+        (flat && deep, "ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"),
+    ];
+    match table.iter().find(|(conflict, _)| *conflict) {
+        Some((_, what)) => Err(Error::invalid(format!("mount options conflict: {what}"))),
+        None => Ok(()),
+    }
 }
 
 fn long_volume(mount: &mut Mount, wish: &host_config::Mount, refuse: impl Fn(String) -> Error) -> Result<()> {
@@ -296,21 +323,6 @@ fn absolute(text: &str) -> Result<PathBuf> {
     Ok(clean(Path::new(text)))
 }
 
-/// Go's `path.Clean` for absolute paths.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Normal(name) => clean.push(name),
-            _ => {}
-        }
-    }
-    clean
-}
-
 fn volume_name(name: &str) -> Result<()> {
     crate::volume::check_name(name).doing(|| format!("create {name}"))
 }
@@ -321,7 +333,7 @@ mod tests {
 
     fn planned(json: &str) -> Result<Vec<Mount>> {
         let wanted: api::container::Create = api::from_slice(json.as_bytes()).unwrap();
-        plan(&wanted.config, &wanted.host_config, &[])
+        plan(&Asked { config: &wanted.config, host: &wanted.host_config, flat: false }, &[])
     }
 
     fn refused(json: &str) -> String {
@@ -359,9 +371,24 @@ mod tests {
         let config: Config = api::from_slice(br#"{"Volumes":{"/b":{}}}"#).unwrap();
         let host = HostConfig { binds: Some(vec!["own:/a".into()]), ..HostConfig::default() };
         let inherited = [Inherited { mounts: theirs, read_only: Some(true) }];
-        let mounts = plan(&config, &host, &inherited).unwrap();
+        let mounts = plan(&Asked { config: &config, host: &host, flat: true }, &inherited).unwrap();
         let short: Vec<_> = mounts.iter().map(|mount| (mount.name.as_str(), mount.read_only)).collect();
         assert_eq!(short, [("own", false), ("b", true)]);
+    }
+
+    #[test]
+    fn read_only_leaves_mounts_beneath_writable_only_if_that_is_asked() {
+        let json = r#"{"HostConfig":{"Binds":["/a:/plain:ro","/a:/writable","v1:/volume:ro"],"Mounts":[
+            {"Type":"bind","Source":"/a","Target":"/flat","ReadOnly":true,"BindOptions":{"ReadOnlyNonRecursive":true}},
+            {"Type":"bind","Source":"/a","Target":"/deep","ReadOnly":true,"BindOptions":{"ReadOnlyForceRecursive":true}}]}}"#;
+        let wanted: api::container::Create = api::from_slice(json.as_bytes()).unwrap();
+        let writable = |flat: bool| -> Vec<String> {
+            let asked = Asked { config: &wanted.config, host: &wanted.host_config, flat };
+            let mounts = plan(&asked, &[]).unwrap().into_iter().filter(|mount| mount.writable_beneath);
+            mounts.map(|mount| mount.destination.display().to_string()).collect()
+        };
+        assert_eq!(writable(false), ["/flat"]);
+        assert_eq!(writable(true), ["/deep", "/flat", "/plain"]);
     }
 
     #[test]
@@ -380,6 +407,15 @@ mod tests {
             mount(r#"{"Type":"bind","Source":"/a"}"#),
             mount(r#"{"Type":"bind","Target":"/a"}"#),
             mount(r#"{"Type":"bind","Source":"a","Target":"/a"}"#),
+            mount(
+                r#"{"Type":"bind","Source":"/a","Target":"/a","BindOptions":{"ReadOnlyNonRecursive":true}}"#,
+            ),
+            mount(
+                r#"{"Type":"bind","Source":"/a","Target":"/a","BindOptions":{"ReadOnlyForceRecursive":true}}"#,
+            ),
+            mount(
+                r#"{"Type":"bind","Source":"/a","Target":"/a","ReadOnly":true,"BindOptions":{"ReadOnlyNonRecursive":true,"ReadOnlyForceRecursive":true}}"#,
+            ),
             mount(r#"{"Type":"foo","Source":"/a","Target":"/a"}"#),
             mount(r#"{"Type":"image","Source":"a","Target":"/a"}"#),
             mount(r#"{"Type":"volume","Target":"/a","ReadOnly":true}"#),

@@ -15,14 +15,14 @@ use runtime::seccomp::Program;
 use store::MountOptions;
 use sys::fs::OpenHow;
 use sys::namespace::Kinds;
-use sys::process::PidFd;
 
+use super::view::View;
 use super::{etc, ports, validate};
 use crate::record::MountKind;
 use crate::resolve::{self, Facts, Filter};
 use crate::state::Status;
 use crate::user::{Accounts, User};
-use crate::{ContainerId, Engine, Record, config, logs};
+use crate::{ContainerId, Engine, Record, config, logs, pin};
 
 /// A start that is wished for.
 #[derive(Debug)]
@@ -33,12 +33,22 @@ pub(super) struct Wish {
     pub(super) peers: Peers,
 }
 
-/// First processes of the containers whose namespaces are joined.
-#[derive(Clone, Copy, Debug, Default)]
+/// The containers whose namespaces are joined, as they were when the start was wished for.
+#[derive(Debug, Default)]
 pub(super) struct Peers {
-    network: Option<i32>,
-    ipc: Option<i32>,
-    pid: Option<i32>,
+    network: Option<Arc<View>>,
+    ipc: Option<Arc<View>>,
+    pid: Option<Arc<View>>,
+}
+
+/// What is taken of them. A pid would not do: it may be another process's when the monitor looks.
+#[derive(Debug, Default)]
+struct Borrowed {
+    network: Option<OwnedFd>,
+    ipc: Option<OwnedFd>,
+    pid: Option<OwnedFd>,
+    /// The `/dev/shm` of whose IPC namespace is joined.
+    shm: Option<OwnedFd>,
 }
 
 /// A start that only needs to be sent.
@@ -49,6 +59,8 @@ pub(super) struct Prepared {
     /// To be held past the exit, if the kernel lets us.
     pub(super) rootfs: Option<Arc<OwnedFd>>,
     pub(super) endpoint: Option<Endpoint>,
+    /// To be held until the monitor has opened them by their paths.
+    pub(super) joined: Vec<OwnedFd>,
 }
 
 impl Peers {
@@ -59,6 +71,21 @@ impl Peers {
             network: find(Joined::Network, &host.network_mode)?,
             ipc: find(Joined::Ipc, &host.ipc_mode)?,
             pid: find(Joined::Pid, &host.pid_mode)?,
+        })
+    }
+
+    /// Opens what is joined; a container that has ended meanwhile is one that does not run. Blocks.
+    fn open(&self) -> Result<Borrowed> {
+        let open = |peer: &Option<Arc<View>>, what: Joined, kind: Kinds| {
+            let Some(peer) = peer else { return Ok(None) };
+            let found = pin::namespace(&peer.record.state, kind)?;
+            found.ok_or_else(|| what.has_ended(&peer.record)).map(Some)
+        };
+        Ok(Borrowed {
+            network: open(&self.network, Joined::Network, Kinds::NET)?,
+            ipc: open(&self.ipc, Joined::Ipc, Kinds::IPC)?,
+            pid: open(&self.pid, Joined::Pid, Kinds::PID)?,
+            shm: self.ipc.as_ref().map(|peer| shared_memory_of(&peer.record)).transpose()?,
         })
     }
 }
@@ -81,18 +108,26 @@ impl Joined {
     }
 
     fn not_running(self, record: &Record) -> Error {
+        self.not_running_but(record, record.state.status)
+    }
+
+    fn has_ended(self, record: &Record) -> Error {
+        self.not_running_but(record, Status::Exited)
+    }
+
+    fn not_running_but(self, record: &Record, status: Status) -> Error {
         match self {
             Self::Network => Error::conflict(format!(
                 "cannot join network namespace of a non running container: container {} is {}",
                 record.name,
-                record.state.status.as_str()
+                status.as_str()
             )),
             Self::Ipc | Self::Pid => self.failed(format!("container {} is not running", record.id)),
         }
     }
 }
 
-fn peer(engine: &Engine, own: &ContainerId, what: Joined, mode: &str) -> Result<Option<i32>> {
+fn peer(engine: &Engine, own: &ContainerId, what: Joined, mode: &str) -> Result<Option<Arc<View>>> {
     let Some(id) = mode.strip_prefix("container:") else { return Ok(None) };
     let peer = engine.containers().find(id).map_err(|error| what.failed(error))?;
     if peer.id == *own {
@@ -110,7 +145,7 @@ fn peer(engine: &Engine, own: &ContainerId, what: Joined, mode: &str) -> Result<
             "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
             peer.id
         ))),
-        _ => Ok(Some(record.state.pid)),
+        _ => Ok(Some(view)),
     }
 }
 
@@ -129,14 +164,18 @@ pub(super) fn prepare(engine: &Engine, wish: Wish) -> Result<Prepared> {
     check_working_dir(root.given.as_fd(), &record.config.working_dir)?;
     let user = Accounts::read(root.given.as_fd())?
         .resolve(&record.config.user, record.host_config.group_add.as_deref().unwrap_or_default())?;
-    let mut net = connect(engine, &record, peers)?;
+    let mut borrowed = peers.open()?;
+    let mut net = connect(engine, &record, borrowed.network.take())?;
     sys::crash::point("container.start.connected");
     let endpoint = net.endpoint.take();
     etc::write(engine, &record, endpoint.as_ref())?;
     let rootfs = root.kept.take();
-    let (start, fds) = compose(engine, record, root, &user, peers, net)?;
+    let joined = [&mut borrowed.ipc, &mut borrowed.pid].map(Option::take);
+    let [ipc, pid] = joined.each_ref().map(|fd| fd.as_ref().map(sys::namespace::path_of));
+    let parts = Parts { root, user: &user, ipc, pid, shm: borrowed.shm, net };
+    let (start, fds) = compose(engine, record, parts)?;
     sys::crash::point("container.start.prepared");
-    Ok(Prepared { start, fds, rootfs, endpoint })
+    Ok(Prepared { start, fds, rootfs, endpoint, joined: joined.into_iter().flatten().collect() })
 }
 
 /// A missing folder is made later, by the process that needs it; a file cannot be one.
@@ -198,10 +237,9 @@ struct Net {
     held: Vec<OwnedFd>,
 }
 
-fn connect(engine: &Engine, record: &Record, peers: Peers) -> Result<Net> {
-    if let Some(pid) = peers.network {
-        let netns = sys::namespace::open(&pid.to_string(), Kinds::NET)?;
-        return Ok(Net { netns: Some(netns), ..Net::default() });
+fn connect(engine: &Engine, record: &Record, joined: Option<OwnedFd>) -> Result<Net> {
+    if joined.is_some() {
+        return Ok(Net { netns: joined, ..Net::default() });
     }
     match record.host_config.network_mode.as_str() {
         "host" => Ok(Net::default()),
@@ -243,21 +281,28 @@ fn in_docker_s_words(error: Error, record: &Record) -> Error {
     ))
 }
 
-fn compose(
-    engine: &Engine,
-    record: Record,
+/// What a start is made of beside the record.
+#[derive(Debug)]
+struct Parts<'a> {
     root: Root,
-    user: &User,
-    peers: Peers,
+    user: &'a User,
+    /// Paths of the namespaces that are joined.
+    ipc: Option<PathBuf>,
+    pid: Option<PathBuf>,
+    shm: Option<OwnedFd>,
     net: Net,
-) -> Result<(Start, Fds)> {
-    let folder = engine.config().folder(&record.id);
+}
+
+fn compose(engine: &Engine, record: Record, parts: Parts<'_>) -> Result<(Start, Fds)> {
+    let Parts { root, user, ipc, pid, shm, net } = parts;
+    let folder = etc::folder(engine, &record);
     let run_folder = engine.config().run_folder(&record.id);
     let mut record = located(engine, record)?;
     engine.live().defaults.overlay(&mut record.host_config);
-    let spec = resolve::spec(&record, facts(engine, &record, user, peers, &folder)?)?;
+    let facts = Facts { ipc_peer: ipc, pid_peer: pid, ..facts(engine, &record, user, &folder)? };
+    let spec = resolve::spec(&record, facts)?;
     let mut fds = Fds::default();
-    let mounts = sources(&spec, &record, peers, &mut fds)?;
+    let mounts = sources(&spec, &record, shm, &mut fds)?;
     let listener = sys::socket::listen(sys::socket::Kind::Stream, &config::monitor_socket(&run_folder))?;
     let capabilities = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
     let seccomp = filter(&record, capabilities.map_or(&[], |sets| &sets.bounding))?;
@@ -281,13 +326,8 @@ fn compose(
     Ok((start, fds))
 }
 
-fn facts<'a>(
-    engine: &'a Engine,
-    record: &Record,
-    user: &'a User,
-    peers: Peers,
-    folder: &'a Path,
-) -> Result<Facts<'a>> {
+/// Without what is joined.
+fn facts<'a>(engine: &'a Engine, record: &Record, user: &'a User, folder: &'a Path) -> Result<Facts<'a>> {
     let host_devices = match record.host_config.privileged {
         true => runtime::defaults::host_devices()?,
         false => Vec::new(),
@@ -297,10 +337,11 @@ fn facts<'a>(
         cgroup: record.next_cgroup(engine.config()),
         folder,
         init: &engine.config().runtime,
-        ipc_peer: peers.ipc,
-        pid_peer: peers.pid,
+        ipc_peer: None,
+        pid_peer: None,
         host_devices,
         find_devices,
+        confinement: crate::system::confinement()?,
     })
 }
 
@@ -323,17 +364,18 @@ fn located(engine: &Engine, mut record: Record) -> Result<Record> {
 }
 
 /// Detached clones of everything that is bound, made here, in the host's mount namespace.
-fn sources(spec: &Spec, record: &Record, peers: Peers, fds: &mut Fds) -> Result<Vec<MountFd>> {
+fn sources(spec: &Spec, record: &Record, mut shm: Option<OwnedFd>, fds: &mut Fds) -> Result<Vec<MountFd>> {
     let binds = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.kind == "bind");
     binds
         .map(|(index, mount)| {
             let recursive = mount.options.iter().any(|option| option == "rbind");
             let volume = record.mounts.iter().find(|own| own.destination == mount.destination);
             let subpath = volume.filter(|own| !own.subpath.is_empty());
-            let fd = match (mount.source.to_str(), subpath, peers.ipc) {
-                (Some(resolve::mounts::PEER_SHM), _, Some(pid)) => shared_memory_of(pid)?,
-                (_, Some(volume), _) => beneath(&volume.source, &volume.subpath, recursive)?,
-                _ => sys::mount::bind(sys::mount::current_folder(), &mount.source, recursive)
+            let peer_shm = shm.take_if(|_| mount.source == Path::new(resolve::mounts::PEER_SHM));
+            let fd = match (peer_shm, subpath) {
+                (Some(shm), _) => shm,
+                (None, Some(volume)) => beneath(&volume.source, &volume.subpath, recursive)?,
+                (None, None) => sys::mount::bind(sys::mount::current_folder(), &mount.source, recursive)
                     .map_err(|error| bind_failed(error, &mount.source))?,
             };
             Ok(MountFd { mount: index, fd: fds.put(fd) })
@@ -358,8 +400,8 @@ fn beneath(volume: &Path, subpath: &str, recursive: bool) -> Result<OwnedFd> {
 }
 
 /// The `/dev/shm` that another container has.
-fn shared_memory_of(pid: i32) -> Result<OwnedFd> {
-    let process = PidFd::open(pid)?;
+fn shared_memory_of(peer: &Record) -> Result<OwnedFd> {
+    let process = pin::first_process(&peer.state)?.ok_or_else(|| Joined::Ipc.has_ended(peer))?;
     sys::namespace::in_namespace(process.as_fd(), Kinds::MOUNT, || {
         let root = sys::fs::open_dir("/")?;
         sys::mount::bind(root.as_fd(), Path::new("/dev/shm"), false)

@@ -1,5 +1,6 @@
 //! How containers are shown: the list and inspect. Pure but for sizes.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use api::container::{
@@ -9,12 +10,13 @@ use api::container::{
 use api::image::GraphDriver;
 use api::network::EndpointSettings;
 use api::port::{Binding, Port, PortMap};
-use fault::Result;
+use fault::{Kind, Result};
 use network::Endpoint;
 
 use super::registry::Container;
 use super::view::View;
-use super::{filters, ports, status};
+use super::{etc, filters, ports, status};
+use crate::image::{signed, unix_seconds};
 use crate::record::{MountKind, State};
 use crate::state::Status;
 use crate::{Engine, Record};
@@ -43,7 +45,7 @@ pub(crate) fn summary(engine: &Engine, view: &View, size: bool) -> Result<Summar
         image: image_name(engine, record),
         image_id: record.image_id.clone(),
         command: command(record),
-        created: seconds(&record.created),
+        created: unix_seconds(&record.created),
         ports: published(record, view.endpoint.as_ref()),
         size_rw,
         size_root_fs,
@@ -78,17 +80,20 @@ fn image_name(engine: &Engine, record: &Record) -> String {
     }
 }
 
+/// Of its changes, and of all its files. A container that goes meanwhile, or whose root was lost, has none.
 fn sizes(engine: &Engine, record: &Record) -> Result<(i64, i64)> {
-    let snapshot = engine.store().snapshot(record.id.as_str())?;
-    let signed = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
-    Ok((signed(snapshot.size_rw()?), signed(snapshot.size_root()?)))
+    let measured = engine
+        .store()
+        .snapshot(record.id.as_str())
+        .and_then(|snapshot| Ok((snapshot.size_rw()?, snapshot.size_root()?)));
+    let (changes, all) = match measured {
+        Err(error) if error.kind() == Kind::NotFound => (0, 0),
+        measured => measured?,
+    };
+    Ok((signed(changes), signed(all)))
 }
 
-pub(crate) fn seconds(rfc3339: &str) -> i64 {
-    rfc3339.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
-}
-
-fn published(record: &Record, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
+pub(super) fn published(record: &Record, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
     if !record.state.status.has_process() {
         return Vec::new();
     }
@@ -122,10 +127,12 @@ pub(super) async fn inspect(engine: &Engine, container: Arc<Container>, size: bo
 fn describe(engine: &Engine, view: &View, size: bool) -> Result<Inspect> {
     let record = &view.record;
     let folder = engine.config().folder(&record.id);
-    let file = |name: &str| match record.state.started_at.as_str() {
+    let files = etc::folder(engine, record);
+    let inside = |folder: &Path, name: &str| match record.state.started_at.as_str() {
         crate::record::NEVER => String::new(),
         _ => folder.join(name).to_string_lossy().into_owned(),
     };
+    let file = |name: &str| inside(&files, name);
     let logs = record.host_config.log_config.kind != "none";
     let sizes = size.then(|| sizes(engine, record)).transpose()?;
     let mut command = record.command().cloned();
@@ -139,7 +146,7 @@ fn describe(engine: &Engine, view: &View, size: bool) -> Result<Inspect> {
         resolv_conf_path: file("resolv.conf"),
         hostname_path: file("hostname"),
         hosts_path: file("hosts"),
-        log_path: if logs { file(&format!("{}-json.log", record.id)) } else { String::new() },
+        log_path: if logs { inside(&folder, &format!("{}-json.log", record.id)) } else { String::new() },
         name: format!("/{}", record.name),
         restart_count: record.restart_count,
         driver: "overlay2".into(),
@@ -198,7 +205,7 @@ fn mounts(engine: &Engine, record: &Record) -> Vec<MountPoint> {
         .map(|mount| {
             let is_volume = mount.kind == MountKind::Volume;
             let source = match mount.kind {
-                MountKind::Volume => engine.volumes().mountpoint(&mount.name).unwrap_or_default(),
+                MountKind::Volume => engine.volumes().data(&mount.name),
                 MountKind::Bind | MountKind::Tmpfs => mount.source.clone(),
             };
             MountPoint {
@@ -268,7 +275,7 @@ fn endpoints(engine: &Engine, view: &View) -> std::collections::BTreeMap<String,
     let fill = |name: &String, asked: &EndpointSettings| {
         let mut settings = asked.clone();
         // Before its first run it is in no network yet.
-        if has_run && let Ok(network) = engine.networks().inspect(name) {
+        if has_run && let Ok(network) = engine.networks().name(name) {
             settings.network_id = network.id;
         }
         match &view.endpoint {

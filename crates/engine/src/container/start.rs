@@ -79,14 +79,16 @@ impl Task {
         if let Some(leaving) = self.leaving.take() {
             drop(tokio::time::timeout(LEAVE_PATIENCE, leaving).await);
         }
-        let Prepared { mut start, mut fds, rootfs, endpoint } = prepared;
+        let Prepared { mut start, mut fds, rootfs, endpoint, joined } = prepared;
         self.rootfs = rootfs;
         self.rootfs_due = None;
         self.edit(|view| view.endpoint = endpoint);
         start.attaches = self.joiners.drain(..).map(|joiner| joiner.into_attachment(&mut fds)).collect();
         monitor.link.send(Request::Start(Box::new(start)), fds)?;
         sys::crash::point("container.start.sent");
-        let running = answer(monitor).await?;
+        let running = answer(monitor).await;
+        drop(joined);
+        let running = running?;
         sys::crash::point("container.start.started");
         Ok(running)
     }

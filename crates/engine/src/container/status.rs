@@ -1,12 +1,12 @@
 //! The words of the list's STATUS column: `Up 3 minutes`, `Exited (0) 2 hours ago`. Pure.
 
-use super::show::seconds;
+use crate::image::unix_seconds;
 use crate::record::State;
 use crate::state::Status;
 
 /// `now` in unix seconds.
 pub(crate) fn text(state: &State, now: i64) -> String {
-    let since = |time: &str| duration(now.saturating_sub(seconds(time)));
+    let since = |time: &str| duration(now.saturating_sub(unix_seconds(time)));
     match state.status {
         Status::Running => format!("Up {}", since(&state.started_at)),
         Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),

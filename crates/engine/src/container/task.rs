@@ -13,7 +13,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use api::container::Remove;
-use api::events::Type;
 use fault::{Error, Result};
 use runtime::protocol::{Event, Fds, Hello, LogEnd, Request, Running, Target};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -307,13 +306,14 @@ impl Task {
     ) {
         self.view.send_modify(|view| {
             change(Arc::make_mut(view));
-            events.iter().for_each(|event| publish(&self.engine, view, event, details));
+            let bus = self.engine.events();
+            events.iter().for_each(|event| bus.publish_container(&view.record, event, details));
         });
     }
 
     /// Tells an event about this container.
     pub(crate) fn tell(&self, action: &str, details: &[(&str, String)]) {
-        publish(&self.engine, &self.view.borrow(), action, details);
+        self.engine.events().publish_container(&self.view.borrow().record, action, details);
     }
 
     /// Sends the monitor a request whose answer goes to whoever asked, if anybody did.
@@ -397,16 +397,6 @@ impl Task {
         self.tell("rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }
-}
-
-/// Tells an event about a container.
-pub(super) fn publish(engine: &Engine, view: &View, action: &str, details: &[(&str, String)]) {
-    let record = &view.record;
-    let mut attributes = record.config.labels.clone();
-    attributes.insert("image".into(), record.config.image.clone());
-    attributes.insert("name".into(), record.name.clone());
-    attributes.extend(details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-    engine.events().publish(Type::Container, action, record.id.as_str(), attributes);
 }
 
 /// Answers; whoever asked may be gone.

@@ -30,12 +30,13 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     for image in images.iter().filter(|_| options.manifests) {
         variants.push(engine.store().variants(&image.id)?);
     }
+    let users = Users::count(engine);
     let mut rows: Vec<Summary> = images
         .iter()
         .map(|image| {
             let usage = usage.as_ref().and_then(|usage| usage.images.get(&image.id));
             let trust = crate::trust::shown(&policy, image).map(|trust| trust.verdict).unwrap_or_default();
-            Summary { trust, ..show::summary(image, usage, containers(engine, image)) }
+            Summary { trust, ..show::summary(image, usage, users.of(&image.id)) }
         })
         .collect();
     for (row, variants) in rows.iter_mut().zip(variants) {
@@ -55,9 +56,10 @@ fn list_now(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
 pub(crate) async fn usage(engine: &Engine, shares: BTreeMap<ImageId, ImageUsage>) -> Result<Vec<Summary>> {
     engine
         .blocking(move |engine| {
+            let users = Users::count(engine);
             let row = |image: &Image| {
                 let share = shares.get(&image.id).copied().unwrap_or_default();
-                let row = show::summary(image, Some(&share), containers(engine, image));
+                let row = show::summary(image, Some(&share), users.of(&image.id));
                 Summary { size: show::signed(share.size), ..row }
             };
             Ok(engine.store().images()?.iter().map(row).collect())
@@ -65,9 +67,21 @@ pub(crate) async fn usage(engine: &Engine, shares: BTreeMap<ImageId, ImageUsage>
         .await
 }
 
-/// How many containers are made from it.
-fn containers(engine: &Engine, image: &Image) -> i64 {
-    i64::try_from(super::users(engine, &image.id).len()).unwrap_or(i64::MAX)
+/// How many containers are made from each image, looked up once for all of them.
+struct Users(BTreeMap<String, i64>);
+
+impl Users {
+    fn count(engine: &Engine) -> Self {
+        let mut counts = BTreeMap::new();
+        for container in engine.containers().all() {
+            *counts.entry(container.view().record.image_id.clone()).or_default() += 1;
+        }
+        Self(counts)
+    }
+
+    fn of(&self, image: &ImageId) -> i64 {
+        self.0.get(&image.to_string()).copied().unwrap_or_default()
+    }
 }
 
 /// An image without a name is shown unless it is only a step on the way to another, or another platform of a name.
@@ -95,8 +109,7 @@ impl<'a> Chosen<'a> {
         };
         let mut before = times("before")?;
         for text in filters.values("until") {
-            let seconds = crate::filter::moment(text)?;
-            before.extend(jiff::Timestamp::from_second(seconds));
+            before.push(crate::filter::moment(text)?);
         }
         Ok(Self {
             filters,

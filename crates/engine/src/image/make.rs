@@ -67,28 +67,32 @@ pub async fn commit(engine: &Engine, wanted: Commit) -> Result<String> {
         comment: Some(wanted.comment).filter(|comment| !comment.is_empty()),
         created_by: view.record.command().map(String::as_str).collect::<Vec<_>>().join(" "),
         parent: Some(view.record.image_id.parse::<oci::Digest>().map(ImageId)?),
-        reference: reference.clone(),
+        reference,
     };
-    let comment = commit.comment.clone().unwrap_or_default();
-    let key = container.id.to_string();
-    let make = move |engine: &Engine| engine.store().commit(&engine.store().snapshot(&key)?, &commit);
-    let id = match wanted.pause && view.record.state.status == crate::Status::Running {
+    let is_paused = wanted.pause && view.record.state.status == crate::Status::Running;
+    let make = move |engine: &Engine| commit_now(engine, &view, &commit);
+    let id = match is_paused {
         true => container::while_still(engine, container.id.clone(), make).await?,
         false => engine.blocking(make).await?,
     };
-    tell(engine, "create", &id, &id.to_string());
-    if let Some(reference) = &reference {
-        tell(engine, "tag", &id, &reference.familiar());
-    }
-    tell_commit(engine, &view, &id, comment, reference.as_ref());
     engine.sweep_soon();
     Ok(id.to_string())
 }
 
-fn tell_commit(engine: &Engine, view: &View, id: &ImageId, comment: String, reference: Option<&Reference>) {
-    let reference = reference.map(Reference::familiar).unwrap_or_default();
-    let details = [("comment", comment), ("imageID", id.to_string()), ("imageRef", reference)];
+/// Events with labels are told here too, because those are read from the disk. Blocks.
+fn commit_now(engine: &Engine, view: &View, commit: &store::Commit) -> Result<ImageId> {
+    let snapshot = engine.store().snapshot(view.record.id.as_str())?;
+    let id = engine.store().commit(&snapshot, commit)?;
+    let reference = commit.reference.as_ref().map(Reference::familiar);
+    let comment = commit.comment.clone().unwrap_or_default();
+    tell(engine, "create", &id, &id.to_string());
+    if let Some(reference) = &reference {
+        tell(engine, "tag", &id, reference);
+    }
+    let details =
+        [("comment", comment), ("imageID", id.to_string()), ("imageRef", reference.unwrap_or_default())];
     engine.events().publish_container(&view.record, "commit", &details);
+    Ok(id)
 }
 
 fn reference(wanted: &Commit) -> Result<Option<Reference>> {

@@ -1,8 +1,10 @@
 //! The files of a log, oldest first, read line by line; the last one grows and is replaced when it rotates.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fault::{Call, Kind, Result};
@@ -96,7 +98,7 @@ impl LogFiles {
         }
     }
 
-    /// Goes on with the next file: an older one that waits, or the new one after a rotation. False if there is none.
+    /// Goes on with the next file: one that waits, or those that rotations made. False if there is none.
     fn advance(&mut self) -> Result<bool> {
         if let Some(next) = self.older.pop_front() {
             self.begin(next);
@@ -105,15 +107,27 @@ impl LogFiles {
         if self.end.is_some() {
             return Ok(false);
         }
-        let Some(newest) = open_if_exists(&self.path)? else { return Ok(false) };
-        let same = match &self.current {
-            Some(current) => sys::fs::fstat(current)?.same_file(&sys::fs::fstat(&newest)?),
-            None => false,
-        };
-        if !same {
-            self.begin(newest);
+        match &mut self.current {
+            Some(current) if sys::fs::fstat(&*current)?.ino == inode(&self.path)?.unwrap_or_default() => {
+                began_anew(current)
+            }
+            _ => self.follow_rotations(),
         }
-        Ok(!same)
+    }
+
+    /// Queues what came after the current file. That one is read to its end first: it may have grown between the last
+    /// look at it and its rotation.
+    fn follow_rotations(&mut self) -> Result<bool> {
+        let mut files = all(&self.path)?;
+        if let Some(current) = &self.current {
+            let current = sys::fs::fstat(current)?.ino;
+            let place =
+                files.iter().position(|file| sys::fs::fstat(file).is_ok_and(|stat| stat.ino == current));
+            // One that is not among them was rotated away, so that all of them are newer.
+            files.drain(..place.map_or(0, |place| place + 1));
+        }
+        self.older = files;
+        Ok(!self.older.is_empty())
     }
 
     /// A torn last line of the file before does not run into the new one.
@@ -136,25 +150,67 @@ fn read_until(file: &mut File, end: u64, buffer: &mut [u8]) -> std::io::Result<u
     file.take(left).read(buffer)
 }
 
-/// All files of a log, oldest first.
+/// With a single file a rotation empties it: then it is read from its beginning.
+fn began_anew(file: &mut File) -> Result<bool> {
+    let position = file.stream_position().call(|| "lseek log")?;
+    let is_shorter = sys::fs::fstat(&*file)?.size < position;
+    if is_shorter {
+        file.rewind().call(|| "lseek log")?;
+    }
+    Ok(is_shorter)
+}
+
+/// All files of a log, oldest first. A rotation renames them one after the other, so they count only if they had their
+/// places before they were opened and after.
 fn all(path: &Path) -> Result<VecDeque<File>> {
-    let mut files = rotated(path)?;
-    files.extend(open_if_exists(path)?);
+    all_by(path, open_if_exists)
+}
+
+fn all_by(path: &Path, mut open: impl FnMut(&Path) -> Result<Option<File>>) -> Result<VecDeque<File>> {
+    let mut files = VecDeque::new();
+    for _ in 0..ATTEMPTS {
+        let before = listed(path)?;
+        files.clear();
+        for (name, _) in &before {
+            files.extend(open(name)?);
+        }
+        let opened = files.iter().map(|file| Ok(sys::fs::fstat(file)?.ino)).collect::<Result<Vec<u64>>>()?;
+        if opened.iter().eq(before.iter().map(|(_, inode)| inode)) && listed(path)? == before {
+            break;
+        }
+    }
     Ok(files)
 }
 
-/// `<path>.N` … `<path>.1`, those that exist.
-fn rotated(path: &Path) -> Result<VecDeque<File>> {
-    let mut found = VecDeque::new();
-    for number in 1.. {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        match open_if_exists(Path::new(&name))? {
-            Some(file) => found.push_front(file),
-            None => break,
+/// Rotations are rare against openings; if they are not, lines are lost anyway.
+const ATTEMPTS: u32 = 64;
+
+/// `<path>.N` … `<path>.1`, `<path>`, those that exist, with their inodes.
+fn listed(path: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let (Some(folder), Some(newest)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
+    let number = |name: &OsStr| -> Option<u32> {
+        match name.as_bytes().strip_prefix(newest.as_bytes())? {
+            b"" => Some(0),
+            rest => std::str::from_utf8(rest).ok()?.strip_prefix('.')?.parse().ok(),
+        }
+    };
+    let names = sys::fs::read_dir(folder)?.into_iter();
+    let mut numbered: Vec<_> = names.filter_map(|name| Some((number(&name)?, folder.join(name)))).collect();
+    numbered.sort_by(|one, other| other.cmp(one));
+    let mut found = Vec::new();
+    for (_, name) in numbered {
+        if let Some(inode) = inode(&name)? {
+            found.push((name, inode));
         }
     }
     Ok(found)
+}
+
+fn inode(path: &Path) -> Result<Option<u64>> {
+    match sys::fs::metadata(path) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        stat => stat.map(|stat| Some(stat.ino)),
+    }
 }
 
 fn open_if_exists(path: &Path) -> Result<Option<File>> {
@@ -200,6 +256,89 @@ mod tests {
         std::fs::rename(&path, folder.path().join("log.1")).unwrap();
         std::fs::write(&path, "3\n").unwrap();
         assert_eq!(lines(&mut files), ["2", "3"]);
+    }
+
+    fn append(path: &Path, text: &str) {
+        File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn rotate(path: &Path) {
+        let numbered = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
+        for number in (1..4).rev().filter(|number| numbered(*number).exists()) {
+            std::fs::rename(numbered(number), numbered(number + 1)).unwrap();
+        }
+        std::fs::rename(path, numbered(1)).unwrap();
+    }
+
+    #[test]
+    fn a_follower_loses_nothing_by_rotations() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "1\n");
+        let mut files = LogFiles::open(&path, None).unwrap();
+        assert_eq!(lines(&mut files), ["1"]);
+        // Its end was seen, then it grew and was rotated: that is looked at in this order.
+        assert!(!files.fill().unwrap());
+        append(&path, "2\n");
+        rotate(&path);
+        append(&path, "3\n");
+        assert!(files.advance().unwrap());
+        assert_eq!(lines(&mut files), ["2", "3"]);
+        append(&path, "4\n");
+        for line in ["5\n", "6\n"] {
+            rotate(&path);
+            append(&path, line);
+        }
+        assert_eq!(lines(&mut files), ["4", "5", "6"]);
+        // The file that it reads goes, and the newest is not there yet.
+        for line in ["7\n", "8\n", "9\n", "10\n", "11\n"] {
+            rotate(&path);
+            append(&path, line);
+        }
+        rotate(&path);
+        assert_eq!(lines(&mut files), ["8", "9", "10", "11"]);
+        append(&path, "12\n");
+        assert_eq!(lines(&mut files), ["12"]);
+    }
+
+    #[test]
+    fn a_single_file_that_is_emptied_is_read_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "1\n2\n");
+        let mut files = LogFiles::open(&path, None).unwrap();
+        assert_eq!(lines(&mut files), ["1", "2"]);
+        std::fs::write(&path, "3\n").unwrap();
+        assert_eq!(lines(&mut files), ["3"]);
+    }
+
+    #[test]
+    fn a_gap_between_rotated_files_hides_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (name, text) in [("log.3", "1\n"), ("log.1", "2\n"), ("log.x", "x\n"), ("log", "3\n")] {
+            append(&folder.path().join(name), text);
+        }
+        assert_eq!(lines(&mut LogFiles::open(&path, None).unwrap()), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_rotation_between_two_openings_hides_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&folder.path().join("log.1"), "1\n");
+        append(&path, "2\n");
+        let mut to_come = vec!["4\n", "3\n"];
+        let files = all_by(&path, |name| {
+            let file = open_if_exists(name);
+            if let Some(line) = to_come.pop() {
+                rotate(&path);
+                append(&path, line);
+            }
+            file
+        });
+        let mut files = LogFiles::over(&path, files.unwrap(), None);
+        assert_eq!(lines(&mut files), ["1", "2", "3", "4"]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn mount(own: &record::Mount) -> Mount {
     let propagation = if own.propagation.is_empty() { "rprivate" } else { own.propagation.as_str() };
     options.push(propagation);
     if own.read_only {
-        options.push("ro");
+        options.push(if own.writable_beneath { "ro" } else { "rro" });
     }
     // Joining nothing would add a slash, which no file has.
     let source = if own.subpath.is_empty() { own.source.clone() } else { own.source.join(&own.subpath) };

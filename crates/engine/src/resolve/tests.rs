@@ -6,6 +6,10 @@ use crate::record::{Mount, MountKind, NEVER};
 
 /// The spec of a request, with two peers and one device at hand.
 fn resolved(json: &str, mounts: Vec<Mount>) -> Result<Spec> {
+    resolved_on(Confinement::default(), json, mounts)
+}
+
+fn resolved_on(confinement: Confinement, json: &str, mounts: Vec<Mount>) -> Result<Spec> {
     let wanted: api::container::Create = api::from_slice(json.as_bytes()).unwrap();
     let id: ContainerId = "4f".repeat(32).parse().unwrap();
     let mut record = Record::new(id, "x".into(), NEVER.into());
@@ -18,13 +22,14 @@ fn resolved(json: &str, mounts: Vec<Mount>) -> Result<Spec> {
         cgroup: "/kogge/4f".into(),
         folder: Path::new("/folder"),
         init: Path::new("/usr/bin/kogge-runtime"),
-        ipc_peer: record.host_config.ipc_mode.starts_with("container:").then_some(7),
-        pid_peer: record.host_config.pid_mode.starts_with("container:").then_some(8),
+        ipc_peer: record.host_config.ipc_mode.starts_with("container:").then(|| "/proc/7/ns/ipc".into()),
+        pid_peer: record.host_config.pid_mode.starts_with("container:").then(|| "/proc/8/ns/pid".into()),
         host_devices: vec![fuse()],
         find_devices: |path| match path.to_str() {
             Some("/dev/fuse") => Ok(vec![fuse()]),
             _ => Err(Error::not_found("stat /dev/none: no such file or directory")),
         },
+        confinement,
     };
     spec(&record, facts)
 }
@@ -118,6 +123,43 @@ fn an_own_dev_takes_the_place_of_all_beneath() {
         at,
         ["/proc", "/sys", "/sys/fs/cgroup", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"]
     );
+}
+
+#[test]
+fn what_the_kernel_could_confine_with_is_not_left_out() {
+    let on = |confinement: Confinement, option: &str| {
+        let json = format!(r#"{{{PLAIN},"HostConfig":{{"SecurityOpt":["{option}"]}}}}"#);
+        match resolved_on(confinement, &json, Vec::new()) {
+            Ok(_) => "started".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    };
+    let apparmor = Confinement { apparmor: true, selinux: false };
+    let selinux = Confinement { apparmor: false, selinux: true };
+    let texts = [
+        on(Confinement::default(), "apparmor=strict"),
+        on(Confinement::default(), "label=type:x"),
+        on(apparmor, "apparmor=strict"),
+        on(apparmor, "apparmor:unconfined"),
+        on(apparmor, "label=type:x"),
+        on(selinux, "label=type:x"),
+        on(selinux, "label:disable"),
+        on(selinux, "disable"),
+        on(Confinement::default(), "systempaths=unconfined"),
+        on(Confinement::default(), "writable-cgroups=true"),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    started
+    started
+    not supported: --security-opt apparmor=strict
+    started
+    started
+    not supported: --security-opt label=type:x
+    started
+    started
+    invalid --security-opt 2: "systempaths=unconfined"
+    not supported: --security-opt writable-cgroups
+    "#);
 }
 
 #[test]

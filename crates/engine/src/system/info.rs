@@ -19,7 +19,7 @@ fn collect(engine: &Engine) -> Result<Info> {
     let live = engine.live();
     let mut info = Info {
         id: id::ensure(&engine.config().data_root)?,
-        images: i64::try_from(engine.store().images()?.len()).unwrap_or(i64::MAX),
+        images: i64::try_from(engine.store().image_count()).unwrap_or(i64::MAX),
         debug: live.debug,
         n_fd: i64::try_from(sys::fs::read_dir("/proc/self/fd")?.len()).unwrap_or(i64::MAX),
         n_goroutines: i64::try_from(sys::process::thread_count()?).unwrap_or(i64::MAX),

@@ -42,7 +42,7 @@ impl Process {
                 &String::from_utf8_lossy(&status),
                 &String::from_utf8_lossy(&line),
             )),
-            Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NO_SUCH_PROCESS) => {
+            Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(sys::errno::ESRCH) => {
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -88,8 +88,6 @@ impl Process {
         self.user_ticks + self.kernel_ticks
     }
 }
-
-const NO_SUCH_PROCESS: i32 = 3;
 
 /// The second number of a line of `status`.
 fn effective(status: &str, key: &str) -> u32 {

@@ -26,7 +26,9 @@ pub(super) fn source(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Option<Owned
     let how = OpenHow { no_follow: false, ..OpenHow::DIRECTORY };
     match sys::fs::open_beneath(rootfs, path, &how) {
         Ok(source) => Ok(Some(source)),
-        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(NOT_A_DIRECTORY) => Ok(None),
+        Err(error) if error.kind() == Kind::NotFound || error.errno() == Some(sys::errno::ENOTDIR) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -82,8 +84,6 @@ fn move_in(folder: &Path) -> Result<()> {
     sys::fs::chmod(&data, stat.permissions())?;
     sys::fs::remove_tree(&copy)
 }
-
-const NOT_A_DIRECTORY: i32 = 20;
 
 /// Copies what is below `source` with everything that a layer would keep: one thread packs, this one extracts.
 fn copy_tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {

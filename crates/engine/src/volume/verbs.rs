@@ -6,6 +6,7 @@ use api::events::Type;
 use api::filters::Filters;
 use api::volume::{Create, List, Pruned, Usage, Volume};
 use fault::{Doing, Error, Kind, Result};
+use sys::fs::TreeUsage;
 
 use super::record::Record;
 use super::{DATA, Wish, users};
@@ -94,14 +95,14 @@ pub async fn prune(engine: &Engine, filters: Filters) -> Result<Pruned> {
                 if !wanted || !users(engine, &record.name).is_empty() {
                     continue;
                 }
-                let size = sys::fs::tree_size(engine.volumes().data(&record.name))?;
-                match remove_unused(engine, &record.name) {
-                    // Somebody has just begun to use it, or was faster.
-                    Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => continue,
-                    removed => removed?,
+                let size = size_of(engine, &record.name).map(|usage| usage.content);
+                match size.and_then(|size| remove_unused(engine, &record.name).map(|()| size)) {
+                    Ok(size) => {
+                        pruned.space_reclaimed += size;
+                        pruned.volumes_deleted.get_or_insert_default().push(record.name);
+                    }
+                    Err(error) => crate::prune::left("volume", &record.name, &error),
                 }
-                pruned.space_reclaimed += size;
-                pruned.volumes_deleted.get_or_insert_default().push(record.name);
             }
             Ok(pruned)
         })
@@ -113,7 +114,7 @@ pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
     engine
         .blocking(|engine| {
             let measure = |record: Record| {
-                let size = sys::fs::tree_usage(engine.volumes().data(&record.name))?.allocated;
+                let size = size_of(engine, &record.name)?.allocated;
                 let count = users(engine, &record.name).len();
                 let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
                 let usage = Usage { ref_count: signed(count as u64), size: signed(size) };
@@ -124,6 +125,14 @@ pub async fn usage(engine: &Engine) -> Result<Vec<Volume>> {
             ours.map(measure).collect()
         })
         .await
+}
+
+/// Nothing of one that somebody removes meanwhile.
+fn size_of(engine: &Engine, name: &str) -> Result<TreeUsage> {
+    match sys::fs::tree_usage(engine.volumes().data(name)) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(TreeUsage::default()),
+        usage => usage,
+    }
 }
 
 /// What lies around the volumes' files. Blocks.
@@ -141,7 +150,7 @@ fn show(engine: &Engine, record: &Record) -> Volume {
     record.show(&engine.volumes().data(&record.name))
 }
 
-pub(super) fn tell(engine: &Engine, action: &str, name: &str) {
+pub(crate) fn tell(engine: &Engine, action: &str, name: &str) {
     let attributes = BTreeMap::from([("driver".into(), "local".into())]);
     engine.events().publish(Type::Volume, action, name, attributes);
 }

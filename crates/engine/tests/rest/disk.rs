@@ -39,6 +39,25 @@ fn info_counts_and_names_what_is() {
 }
 
 #[test]
+fn what_goes_meanwhile_has_no_size() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        let lost = house.create_shell("true").await;
+        house.create(r#"{"Cmd":["true"],"HostConfig":{"Binds":["data:/v"]}}"#).await;
+        engine.store().snapshot_remove(&lost).unwrap();
+        std::fs::remove_dir(house.data_root().join("volumes/data/_data")).unwrap();
+        let options = api::container::ListOptions { all: true, size: true, ..Default::default() };
+        let listed = engine::container::list(engine, options).await.unwrap();
+        let sizes: Vec<_> = listed.iter().map(|row| (row.id == lost, row.size_root_fs > 0)).collect();
+        assert_eq!(sizes, [(false, true), (true, false)]);
+        let inspected = engine::container::inspect(engine, &lost, true).await.unwrap();
+        assert_eq!((inspected.size_rw, inspected.size_root_fs), (Some(0), Some(0)));
+        let usage = system::disk_usage(engine, DiskUsageOptions::default()).await.unwrap();
+        assert_eq!(usage.volumes.unwrap()[0].usage_data.as_ref().unwrap().size, 0);
+    });
+}
+
+#[test]
 fn disk_usage_tells_the_kinds_that_are_wanted() {
     in_house(async |house| {
         let engine = &house.engine;

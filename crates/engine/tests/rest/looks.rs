@@ -1,6 +1,7 @@
 //! `top`, `stats` and `logs`: looking at containers.
 
-use api::container::{LogOptions, Remove, WaitCondition};
+use api::container::{Commit, ListOptions, LogOptions, Remove, WaitCondition};
+use api::filters::Filters;
 use engine::{container, logs, stats, top};
 use futures_util::{Stream, StreamExt};
 
@@ -17,6 +18,14 @@ impl House {
         while !String::from_utf8_lossy(&seen).contains(text) {
             seen.extend_from_slice(&parts.next().await.expect("the text comes").unwrap());
         }
+    }
+
+    /// The ids of the list, stopped containers included.
+    async fn listed(&self, filters: &str) -> Vec<String> {
+        let filters = Filters::parse(filters).unwrap();
+        let options = ListOptions { all: true, filters, ..ListOptions::default() };
+        let rows = container::list(&self.engine, options).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect()
     }
 
     async fn ended(&self, id: &str) {
@@ -168,5 +177,41 @@ fn a_container_without_a_log_says_so() {
         );
         let refused = logs::read(&house.engine, &id, LogOptions::default()).await.unwrap_err();
         assert_eq!(refused.to_string(), "Bad parameters: you must choose at least one stream");
+    });
+}
+
+#[test]
+fn the_list_is_filtered_by_ports_that_it_shows() {
+    in_house(async |house| {
+        let json = r#"{"Cmd":["sleep","1000"],"ExposedPorts":{"80/tcp":{}},
+            "HostConfig":{"NetworkMode":"bridge","PortBindings":{"81/tcp":[{"HostPort":"8081"}]}}}"#;
+        let running = house.create(json).await;
+        house.start(&running).await;
+        house.create(json).await;
+        for (filters, is_shown) in [
+            (r#"{"expose":["80"]}"#, true),
+            (r#"{"expose":["81"]}"#, true),
+            (r#"{"publish":["8081/tcp"]}"#, true),
+            (r#"{"publish":["8081"],"expose":["7"]}"#, true),
+            (r#"{"publish":["81"]}"#, false),
+            (r#"{"expose":["8081"]}"#, false),
+            (r#"{"expose":["80/udp"]}"#, false),
+        ] {
+            let expected = if is_shown { vec![running.clone()] } else { Vec::new() };
+            assert_eq!(house.listed(filters).await, expected, "{filters}");
+        }
+    });
+}
+
+#[test]
+fn ancestors_are_those_of_the_image_too() {
+    in_house(async |house| {
+        let parent = house.create_shell("true").await;
+        let commit = Commit { container: parent.clone(), repo: "child".into(), ..Commit::default() };
+        engine::image::commit(&house.engine, commit).await.unwrap();
+        let child = house.create(r#"{"Image":"child","Cmd":["true"]}"#).await;
+        assert_eq!(house.listed(r#"{"ancestor":["busybox"]}"#).await, [child.clone(), parent]);
+        assert_eq!(house.listed(r#"{"ancestor":["child"]}"#).await, [child]);
+        assert_eq!(house.listed(r#"{"ancestor":["nope"]}"#).await, Vec::<String>::new());
     });
 }

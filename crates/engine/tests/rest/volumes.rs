@@ -66,6 +66,22 @@ fn a_volume_in_use_stays() {
 }
 
 #[test]
+fn a_mount_labels_the_volume_that_it_makes() {
+    in_house(async |house| {
+        let wanted = |label: &str| {
+            format!(
+                r#"{{"Cmd":["true"],"HostConfig":{{"Mounts":[{{"Type":"volume","Source":"data","Target":"/v/",
+                "VolumeOptions":{{"Labels":{{"a":"{label}"}}}}}}]}}}}"#
+            )
+        };
+        for label in ["first", "late"] {
+            house.create(&wanted(label)).await;
+            assert_eq!(volume::inspect(&house.engine, "data").await.unwrap().labels.unwrap()["a"], "first");
+        }
+    });
+}
+
+#[test]
 fn a_new_volume_has_what_the_image_has_there() {
     in_house(async |house| {
         let json = r#"{"Cmd":["sh","-c","ls /etc; stat -c %a /etc"],"HostConfig":{"Binds":["data:/etc"]}}"#;
@@ -116,6 +132,28 @@ fn containers_that_stand_still_are_pruned() {
         assert_eq!(pruned.containers_deleted, Some(vec![stopped]));
         assert!(pruned.space_reclaimed >= 6, "{pruned:?}");
         assert!(container::inspect(engine, &running, false).await.is_ok());
+    });
+}
+
+#[test]
+fn what_cannot_be_pruned_does_not_keep_the_rest() {
+    in_house(async |house| {
+        let engine = &house.engine;
+        let (stays, goes) = (house.create_shell("true").await, house.create_shell("true").await);
+        // Its folder cannot be renamed.
+        let obstacle = house.data_root().join("containers").join(format!("removing-{stays}"));
+        std::fs::create_dir_all(obstacle.join("x")).unwrap();
+        let pruned = prune::containers(engine, Filters::default()).await.unwrap();
+        assert_eq!(pruned.containers_deleted, Some(vec![goes]));
+        std::fs::remove_dir_all(obstacle).unwrap();
+        for name in ["broken", "whole"] {
+            volume::create(engine, Create { name: name.into(), ..Create::default() }).await.unwrap();
+        }
+        let data = house.data_root().join("volumes/broken/_data");
+        std::fs::remove_dir(&data).unwrap();
+        std::fs::write(&data, "no folder").unwrap();
+        let all = Filters::parse(r#"{"all":["true"]}"#).unwrap();
+        assert_eq!(prune::volumes(engine, all).await.unwrap().volumes_deleted.unwrap(), ["whole"]);
     });
 }
 

@@ -36,6 +36,7 @@ fn check(body: Value) -> Result<Create> {
 /// Puts what may be said in several ways into one, and tells the client where it used an old one.
 fn settle(mut wanted: Create, version: Version) -> Result<(Create, Vec<String>)> {
     let mut warnings = Vec::new();
+    wanted.read_only_binds_are_flat = version < Version::v1(44);
     if matches!(wanted.host_config.network_mode.as_str(), "" | "default") {
         wanted.host_config.network_mode = DEFAULT_NETWORK.to_owned();
         let endpoints = &mut wanted.networking_config.endpoints_config;

@@ -88,17 +88,10 @@ pub(super) fn no_start_interval(create: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// Before 1.44 a read-only bind left the mounts below it writable.
-pub(super) fn read_only_binds_are_flat(create: &mut Value) -> Result<()> {
+pub(super) fn no_forced_recursion(create: &mut Value) -> Result<()> {
     for mount in items(create, MOUNTS) {
-        if text(mount, "/Type") != "bind" {
-            continue;
-        }
-        if flag(mount, "/BindOptions/ReadOnlyForceRecursive") {
+        if text(mount, "/Type") == "bind" && flag(mount, "/BindOptions/ReadOnlyForceRecursive") {
             return Err(Error::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
-        }
-        if flag(mount, "/ReadOnly") {
-            object(mount, "BindOptions").insert("ReadOnlyNonRecursive".into(), true.into());
         }
     }
     Ok(())

@@ -61,9 +61,7 @@ fn create_at_1_41_loses_what_came_later() {
         "KernelMemory": 5,
         "Mounts": [
           {
-            "BindOptions": {
-              "ReadOnlyNonRecursive": true
-            },
+            "BindOptions": {},
             "ReadOnly": true,
             "Type": "bind"
           }
