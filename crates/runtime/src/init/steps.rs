@@ -80,11 +80,13 @@ pub(super) fn become_container(
     sys::process::set_parent_death_signal(if plan.dies_with_caller { SIGKILL } else { 0 })?;
     let (channel, gate) = (container.channel, container.gate.take().map(Gate::new).transpose()?);
     becoming.lock_before_ready(channel)?;
-    channel.ready()?;
-    if let Some(gate) = gate {
-        // What it owns is closed now, so it is not dropped.
-        std::mem::forget(container);
-        wait_at_gate(plan, channel, gate)?;
+    match gate {
+        Some(gate) => {
+            // What it owns is closed there, so it is not dropped.
+            std::mem::forget(container);
+            wait_at_gate(plan, channel, gate)?;
+        }
+        None => channel.ready()?,
     }
     becoming.lock(channel)?;
     if let Some(hooks) = &plan.spec.hooks {
@@ -111,6 +113,7 @@ impl Gate {
 fn wait_at_gate(plan: &Plan<'_>, channel: &ChildEnd, mut gate: Gate) -> Result<()> {
     let first = 3 + i32::from(plan.process.kept_fds);
     sys::process::close_others(first, &[channel.as_fd(), gate.fifo.as_fd(), gate.signals.as_fd()])?;
+    channel.ready()?;
     while !sys::poll::wait_for_either(&gate.fifo, &gate.signals)? {
         if let Some(signal) = sys::poll::next_signal(&gate.signals)? {
             sys::process::exit_now(128 + signal);

@@ -28,6 +28,9 @@ fn a_container_lives_through_its_states() {
     assert_eq!(bundle.state()["pid"].to_string(), pid);
     bundle.command(&["start", "ID"]).succeeded();
     assert_eq!(bundle.status(), "running");
+    while bundle.output().is_empty() {
+        std::thread::yield_now();
+    }
     bundle.command(&["start", "ID"]).failed_with("cannot start an already running container");
     bundle.command(&["delete", "ID"]).failed_with("that is not stopped: running");
     bundle.command(&["pause", "ID"]).succeeded();
@@ -327,10 +330,17 @@ fn kill_ends_everybody_where_pids_are_the_hosts() {
         .with_linux(|linux| linux.namespaces.retain(|ns| ns.kind != oci::runtime::NamespaceKind::Pid));
     bundle.detached(&["run", "-d", "--bundle", "BUNDLE", "ID"]).succeeded();
     bundle.detached(&["exec", "-d", "ID", "sleep", "600"]).succeeded();
-    assert_eq!(bundle.cgroup().pids().unwrap().len(), 2);
+    let pids = bundle.cgroup().pids().unwrap();
+    let processes: Vec<_> = pids.iter().map(|pid| sys::process::PidFd::open(*pid).unwrap()).collect();
+    assert_eq!(processes.len(), 2);
     bundle.command(&["kill", "ID", "KILL"]).succeeded();
-    bundle.wait();
-    assert_eq!(bundle.cgroup().pids().unwrap(), [0; 0]);
+    for process in &processes {
+        let patience = std::time::Duration::from_secs(60);
+        assert!(sys::poll::wait_readable(process, Some(patience)).unwrap(), "a process does not end");
+    }
+    while !bundle.cgroup().pids().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
     bundle.command(&["kill", "ID", "KILL"]).failed_with("container not running");
 }
 
