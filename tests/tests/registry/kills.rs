@@ -138,37 +138,3 @@ fn a_registry_killed_while_it_is_pulled_from_is_gone_on_with() {
         client.ok(&["rmi", &name]);
     }
 }
-
-#[test]
-fn a_registry_killed_while_it_is_pushed_to_gets_the_rest() {
-    let host = Host::new();
-    let mut world = World::new(&host);
-    // It tries again by itself, after a pause.
-    let daemon = host.start();
-    let client = daemon.own();
-    let name = world.wire.name("app:1");
-    let id = make(&client, &name, &[4]);
-    let gate = Arc::new(Barrier::new(2));
-    let meeting = Arc::clone(&gate);
-    let meet = Arc::new(move || {
-        meeting.wait();
-        meeting.wait();
-    });
-    world.wire.nth(1, Asked::is_upload, Fate::StopAt(2_500_000, meet));
-    world.wire.take();
-    std::thread::scope(|scope| {
-        let pushing = scope.spawn(|| client.ok(&["push", "-q", &name]));
-        gate.wait();
-        // It writes a megabyte at a time.
-        comes_true("the registry has what has come", || world.upload_bytes() >= 2 * MEGABYTE);
-        world.registry_starts_anew();
-        gate.wait();
-        pushing.join().unwrap();
-    });
-    let (_, carried) = world.wire.take();
-    assert!(carried < 4 * MEGABYTE + MEGABYTE * 3 / 4, "{carried}: what the registry had was sent again");
-    world.registry_is_whole();
-    client.ok(&["rmi", "-f", &id]);
-    client.ok(&["pull", "-q", &name]);
-    is_here(&client, &name, &id);
-}
