@@ -1,13 +1,13 @@
 //! A program killed in the middle of a transfer: whoever looks afterwards sees nothing half-made, and the next try needs
 //! fewer bytes than the first.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 
 use fixtures::Host;
 use sys::process::kill;
 
 use crate::wire::{Asked, Fate};
-use crate::world::{MEGABYTE, World, comes_true, is_here, make};
+use crate::world::{MEGABYTE, World, is_here, make};
 
 const SIGKILL: i32 = 9;
 
