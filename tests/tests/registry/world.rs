@@ -67,11 +67,6 @@ impl<'h> World<'h> {
     pub(crate) fn partial_bytes(&self) -> u64 {
         bytes_in(&self.host.folder().join("data/store/partials"))
     }
-
-    /// Bytes of half-sent blobs.
-    pub(crate) fn upload_bytes(&self) -> u64 {
-        bytes_in(&self.registry.root().join("uploads"))
-    }
 }
 
 fn bytes_in(folder: &Path) -> u64 {
