@@ -1,13 +1,13 @@
 //! A program killed in the middle of a transfer: whoever looks afterwards sees nothing half-made, and the next try needs
 //! fewer bytes than the first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use fixtures::Host;
 use sys::process::kill;
 
 use crate::wire::{Asked, Fate};
-use crate::world::{MEGABYTE, World, is_here, make};
+use crate::world::{MEGABYTE, World, comes_true, is_here, make};
 
 const SIGKILL: i32 = 9;
 
@@ -137,4 +137,44 @@ fn a_registry_killed_while_it_is_pulled_from_is_gone_on_with() {
         is_here(&client, &name, &id);
         client.ok(&["rmi", &name]);
     }
+}
+
+#[test]
+fn a_registry_killed_while_it_is_pushed_to_gets_the_rest() {
+    let host = Host::new();
+    let mut world = World::new(&host);
+    // It tries again by itself, after a pause.
+    let daemon = host.start();
+    let client = daemon.own();
+    let name = world.wire.name("app:1");
+    let id = make(&client, &name, &[4]);
+    let (tell, arrival) = mpsc::channel();
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let gone_on = Mutex::new(gone_on);
+    let meet = Arc::new(move || {
+        tell.send(()).unwrap();
+        // Also if the test ends meanwhile: then nobody holds the other end.
+        gone_on.lock().unwrap().recv().unwrap_or_default();
+    });
+    let sent = 2_500_000;
+    world.wire.nth(1, Asked::is_upload, Fate::StopAt(sent, meet));
+    world.wire.take();
+    let held = std::thread::scope(|scope| {
+        let go_on = go_on;
+        let pushing = scope.spawn(|| client.ok(&["push", "-q", &name]));
+        arrival.recv().unwrap();
+        // It writes a megabyte or more at a time.
+        comes_true("the registry has what has come", || world.upload_bytes() >= MEGABYTE);
+        let held = world.registry_starts_anew();
+        drop(go_on);
+        pushing.join().unwrap();
+        held
+    });
+    let (_, carried) = world.wire.take();
+    let whole = 4 * MEGABYTE + MEGABYTE / 4;
+    assert!(carried + held < sent + whole, "{carried}: of {held} that the registry had some was sent again");
+    world.registry_is_whole();
+    client.ok(&["rmi", "-f", &id]);
+    client.ok(&["pull", "-q", &name]);
+    is_here(&client, &name, &id);
 }

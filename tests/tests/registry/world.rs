@@ -39,11 +39,13 @@ impl<'h> World<'h> {
         id
     }
 
-    /// SIGKILL, if it has not ended yet; then another one takes its place.
-    pub(crate) fn registry_starts_anew(&mut self) {
+    /// SIGKILL, if it has not ended yet; then another one takes its place. Tells how many bytes of half-sent blobs it finds.
+    pub(crate) fn registry_starts_anew(&mut self) -> u64 {
         self.registry.kill();
+        let held = self.upload_bytes();
         self.wire.hang_up();
         self.registry.kill_and_start();
+        held
     }
 
     /// Nothing but whole blobs is to be seen in the registry's folder.
@@ -66,6 +68,11 @@ impl<'h> World<'h> {
     /// Bytes of half-fetched blobs.
     pub(crate) fn partial_bytes(&self) -> u64 {
         bytes_in(&self.host.folder().join("data/store/partials"))
+    }
+
+    /// Bytes of half-sent blobs.
+    pub(crate) fn upload_bytes(&self) -> u64 {
+        bytes_in(&self.registry.root().join("uploads"))
     }
 }
 
