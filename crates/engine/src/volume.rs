@@ -198,8 +198,10 @@ impl Volumes {
     fn all(&self) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         for name in sys::fs::read_dir(&self.root)? {
-            if let Some(name) = name.to_str() {
-                records.extend(self.find(name)?);
+            let Some(name) = name.to_str() else { continue };
+            match self.find(name) {
+                Ok(found) => records.extend(found),
+                Err(error) => tracing::warn!(volume = name, %error, "not shown"),
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
@@ -211,18 +213,9 @@ impl Volumes {
     fn sweep(&self) -> Result<()> {
         let is_dockers = sys::fs::exists(self.root.join(DOCKERS_RECORDS))?;
         for name in sys::fs::read_dir(&self.root)? {
-            let folder = self.root.join(&name);
-            if name.to_string_lossy().starts_with(REMOVING) {
-                device::unmount(&folder.join(DATA))?;
-                sys::fs::remove_tree(&folder)?;
-            } else if !sys::fs::metadata(&folder)?.is_dir() {
-                continue;
-            } else if Record::load(&folder)?.is_some() {
-                populate::converge(&folder)?;
-            } else if !is_dockers && is_empty(&folder)? {
-                sys::fs::remove_tree(&folder)?;
-            } else {
-                tracing::warn!(folder = %folder.display(), "no volume of ours, left alone");
+            // One that cannot be read, a link to a disk that is away for one, must not keep all others down.
+            if let Err(error) = sweep_one(&self.root.join(&name), is_dockers) {
+                tracing::error!(volume = %name.display(), %error, "left as it is until the next start");
             }
         }
         Ok(())
@@ -323,6 +316,25 @@ impl Drop for Hold<'_> {
 }
 
 /// A volume that nobody has used yet.
+fn sweep_one(folder: &Path, is_dockers: bool) -> Result<()> {
+    let is_going = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(REMOVING));
+    if is_going {
+        device::unmount(&folder.join(DATA))?;
+        return sys::fs::remove_tree(folder);
+    }
+    if !sys::fs::metadata(folder)?.is_dir() {
+        return Ok(());
+    }
+    if Record::load(folder)?.is_some() {
+        return populate::converge(folder);
+    }
+    if !is_dockers && is_empty(folder)? {
+        return sys::fs::remove_tree(folder);
+    }
+    tracing::warn!(folder = %folder.display(), "no volume of ours, left alone");
+    Ok(())
+}
+
 fn is_empty(folder: &Path) -> Result<bool> {
     match sys::fs::read_dir(folder.join(DATA)) {
         Err(error) if error.kind() == Kind::NotFound => Ok(true),
@@ -416,6 +428,33 @@ mod tests {
         populate(&volumes, image.path(), "/data");
         assert_eq!(std::fs::read_to_string(data.join("in/f")).unwrap(), "container's");
         assert_eq!(names(&root.path().join("data")), ["_data", "volume.json"]);
+    }
+
+    #[test]
+    fn a_volume_that_cannot_be_read_keeps_no_other_down() {
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        for name in ["broken", "whole"] {
+            volumes.create(&named(name)).unwrap();
+        }
+        std::fs::write(root.path().join("broken/volume.json"), "{").unwrap();
+        std::fs::write(volumes.data("broken").join("f"), "precious").unwrap();
+        std::os::unix::fs::symlink("/nowhere", root.path().join("away")).unwrap();
+        let volumes = Volumes::open(root.path()).unwrap();
+        let known: Vec<String> = volumes.all().unwrap().into_iter().map(|record| record.name).collect();
+        assert_eq!(known, ["whole"]);
+        assert_eq!(std::fs::read_to_string(volumes.data("broken").join("f")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_copy_that_failed_is_begun_anew() {
+        let (root, image) = (tempfile::tempdir_in("/dev/shm").unwrap(), image());
+        let volumes = Volumes::open(root.path()).unwrap();
+        volumes.create(&named("data")).unwrap();
+        std::fs::create_dir(root.path().join("data/.populating")).unwrap();
+        std::fs::write(root.path().join("data/.populating/other"), "another image's").unwrap();
+        populate(&volumes, image.path(), "/data");
+        assert_eq!(names(&volumes.data("data")), ["in"]);
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub(super) fn populate(folder: &Path, source: &OwnedFd) -> Result<()> {
         return Ok(());
     }
     let copy = folder.join(UNFINISHED);
+    // Of a copy that failed, perhaps of another image.
+    if sys::fs::exists(&copy)? {
+        sys::fs::remove_tree(&copy)?;
+    }
     sys::fs::create_dir_all(&copy, 0o755)?;
     copy_into(&copy, source)?;
     sys::crash::point("volume.populate.copied");
