@@ -16,9 +16,13 @@ pub(crate) struct Arguments {
     pub(crate) peer: Option<PathBuf>,
     /// The registry to compare with.
     pub(crate) registry: Option<Registry>,
+    /// The words that start podman.
+    pub(crate) podman: Option<String>,
     /// The root file system whose import is measured.
     pub(crate) root: Option<PathBuf>,
     pub(crate) runs: usize,
+    /// The size of the image that is pulled, pushed and loaded, not compressed.
+    pub(crate) megabytes: u64,
     /// Empty: all.
     pub(crate) only: Vec<String>,
     pub(crate) json: Option<PathBuf>,
@@ -31,8 +35,10 @@ impl Arguments {
             client: None,
             peer: None,
             registry: None,
+            podman: None,
             root: None,
             runs: RUNS,
+            megabytes: MEGABYTES,
             only: Vec::new(),
             json: None,
         };
@@ -48,8 +54,10 @@ impl Arguments {
                 Long("client") => self.client = Some(parser.value()?.into()),
                 Long("peer-docker") => self.peer = Some(parser.value()?.parse_with(socket)?),
                 Long("peer-registry") => self.registry = Some(parser.value()?.parse_with(registry)?),
+                Long("podman") => self.podman = Some(parser.value()?.string()?),
                 Long("root") => self.root = Some(parser.value()?.into()),
                 Long("runs") => self.runs = parser.value()?.parse()?,
+                Long("megabytes") => self.megabytes = parser.value()?.parse()?,
                 Long("only") => self.only.push(parser.value()?.string()?),
                 Long("json") => self.json = Some(parser.value()?.into()),
                 other => return Err(other.unexpected()),
@@ -71,6 +79,8 @@ pub(crate) struct Registry {
 }
 
 const RUNS: usize = 30;
+/// Half a gigabyte and a little.
+const MEGABYTES: u64 = 504;
 
 fn socket(host: &str) -> Result<PathBuf, String> {
     let path = host.strip_prefix("unix://").ok_or_else(|| format!("{host}: only unix:// is measured"))?;

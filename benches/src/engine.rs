@@ -1,9 +1,12 @@
 //! An engine behind a socket, and what is done with it.
 
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use fault::{Error, Result};
+use fault::{Call, Error, Result};
 use serde_json::{Value, json};
 
 use crate::http::Connection;
@@ -76,6 +79,59 @@ impl Engine {
         self.connection.call("DELETE", &format!("/images/{IMPORTED}?force=1"), None).map(drop)
     }
 
+    pub(crate) fn load(&mut self, archive: &Path) -> Result<()> {
+        let what = || format!("read {}", archive.display());
+        let file = File::open(archive).call(what)?;
+        let length = file.metadata().call(what)?.len();
+        self.connection.upload("POST", "/images/load?quiet=1", "application/x-tar", length, file).map(drop)
+    }
+
+    /// All failures come in the stream.
+    pub(crate) fn pull(&mut self, name: &str) -> Result<()> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        let path = format!("/images/create?fromImage={repository}&tag={tag}");
+        self.connection.call("POST", &path, None)?;
+        self.has(name)
+    }
+
+    /// Whether it arrived is the registry's to say.
+    pub(crate) fn push(&mut self, repository: &str, tag: &str) -> Result<()> {
+        let path = format!("/images/{repository}/push?tag={tag}");
+        let anonymous = "X-Registry-Auth: e30=\r\n";
+        self.connection.call_with("POST", &path, anonymous).map(drop)
+    }
+
+    pub(crate) fn tag(&mut self, name: &str, repository: &str, tag: &str) -> Result<()> {
+        let path = format!("/images/{name}/tag?repo={repository}&tag={tag}");
+        self.connection.call("POST", &path, None).map(drop)
+    }
+
+    pub(crate) fn has(&mut self, name: &str) -> Result<()> {
+        self.connection.call("GET", &format!("/images/{name}/json"), None).map(drop)
+    }
+
+    /// Those that are not there are as good as forgotten.
+    pub(crate) fn forget(&mut self, names: &[&str]) -> Result<()> {
+        for name in names {
+            if self.has(name).is_ok() {
+                self.connection.call("DELETE", &format!("/images/{name}?force=1"), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the process behind the socket, and of its children that have ended.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stream =
+            UnixStream::connect(&self.socket).call(|| format!("connect {}", self.socket.display()))?;
+        let pid = sys::socket::peer(&stream)?.pid;
+        let stat = sys::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // proc_pid_stat(5): utime, stime, cutime and cstime are fields 14 to 17; a name may hold blanks.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(4);
+        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
+    }
+
     /// Also what an interrupted run has left of it.
     pub(crate) fn forget_image(&mut self) -> Result<()> {
         let filters = format!("%7B%22ancestor%22:%5B%22{IMAGE}%22%5D%7D");
@@ -104,6 +160,9 @@ impl Engine {
         self.connection.call("POST", &format!("/containers/{id}/start"), None).map(drop)
     }
 }
+
+/// USER_HZ is 100 on all of Linux.
+const MILLISECONDS_PER_TICK: u64 = 10;
 
 fn text(value: &Value, key: &str) -> Result<String> {
     let found = value[key].as_str().map(str::to_owned);

@@ -8,6 +8,7 @@ use fault::{Call, Doing, Result};
 
 use crate::archive;
 use crate::arguments::Arguments;
+use crate::distribution;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::memory;
@@ -22,6 +23,9 @@ const GROUPS: &[Group] = &[
     ("exec", exec),
     ("cli", cli),
     ("import", import),
+    ("pull", distribution::pull),
+    ("push", distribution::push),
+    ("load", distribution::load),
     ("memory", memory),
     ("registry", registry),
 ];
@@ -154,6 +158,7 @@ fn import(host: &mut Host, arguments: &Arguments) -> Result<Vec<Row>> {
         unit: "s",
         ours: Series(ours),
         dockerd: host.peer.is_some().then_some(Series(dockerd)),
+        podman: None,
         floor: None,
         budget: Some(Budget::PartOfDockerd(3.0)),
     }])
@@ -173,7 +178,7 @@ fn timed_import(engine: &mut Engine, root: &Path) -> Result<f64> {
 }
 
 /// The one before must not leave its writing, nor its deletions, to the next one.
-fn settle() -> Result<()> {
+pub(crate) fn settle() -> Result<()> {
     std::thread::sleep(QUIET);
     Command::new("sync").status().call(|| "starting sync").map(drop)
 }
@@ -230,7 +235,15 @@ fn settled_pss(host: &Host) -> Result<f64> {
 
 fn row(name: &str, unit: &'static str, value: f64, most: f64) -> Row {
     let budget = Some(Budget::AtMost(most));
-    Row { name: name.into(), unit, ours: Series(vec![value]), dockerd: None, floor: None, budget }
+    Row {
+        name: name.into(),
+        unit,
+        ours: Series(vec![value]),
+        dockerd: None,
+        podman: None,
+        floor: None,
+        budget,
+    }
 }
 
 fn wall(name: &str, needed: &[Needed], budget: Budget) -> Row {
@@ -240,6 +253,7 @@ fn wall(name: &str, needed: &[Needed], budget: Budget) -> Row {
         unit: "ms",
         ours: series(Who::Ours).unwrap_or_default(),
         dockerd: series(Who::Dockerd),
+        podman: None,
         floor: series(Who::Floor),
         budget: Some(budget),
     }
@@ -253,6 +267,7 @@ fn cpu(name: &str, needed: &[Needed], budget: Option<Budget>) -> Option<Row> {
         unit: "ms",
         ours,
         dockerd: None,
+        podman: None,
         floor: series(Who::Floor),
         budget,
     })

@@ -31,13 +31,14 @@ pub(crate) struct Host {
     pub(crate) kogge: Client,
     daemon: Daemon,
     pub(crate) floor_meter: Meter,
+    pub(crate) registry_meter: Meter,
     /// Of the daemon, its monitors, and of the containers beneath.
     pub(crate) our_meter: Meter,
     /// Of the daemon and its monitors alone.
     pub(crate) daemon_meter: Meter,
     pub(crate) interrupts: Interrupts,
     lacking: Vec<String>,
-    _disk: Disk,
+    disk: Disk,
     _rest: Rest,
 }
 
@@ -63,7 +64,7 @@ impl Host {
         let (daemon, mut ours) = Daemon::start(&arguments.programs, places(&disk), &daemon_meter)?;
         let root = archive::busybox()?;
         ours.make_image(&root)?;
-        let floor_meter = meter("floor")?;
+        let (floor_meter, registry_meter) = (meter("floor")?, meter("registry")?);
         let (floor_folder, floor_cgroup) =
             (disk.folder().join("floor"), format!("{CGROUP}/floor/containers"));
         let floor = Floor::start(&arguments.programs, &floor_folder, &root, &floor_meter, &floor_cgroup)?;
@@ -77,11 +78,12 @@ impl Host {
             kogge,
             daemon,
             floor_meter,
+            registry_meter,
             our_meter,
             daemon_meter,
             interrupts,
             lacking,
-            _disk: disk,
+            disk,
             _rest: rest,
         })
     }
@@ -89,6 +91,11 @@ impl Host {
     pub(crate) fn restart_daemon(&mut self) -> Result<()> {
         self.ours = self.daemon.restart(&self.daemon_meter)?;
         Ok(())
+    }
+
+    /// The disk on which the stores lie.
+    pub(crate) fn disk_folder(&self) -> &Path {
+        self.disk.folder()
     }
 
     /// What could not be compared, and why.

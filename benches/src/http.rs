@@ -28,6 +28,15 @@ impl Connection {
         self.upload(method, path, "application/json", body.len() as u64, body.as_bytes())
     }
 
+    /// The same without a body, and with further lines of the head.
+    pub(crate) fn call_with(&mut self, method: &str, path: &str, lines: &str) -> Result<Value> {
+        let what = || format!("{method} {path}");
+        let head =
+            format!("{method} {API}{path} HTTP/1.1\r\nHost: bench\r\n{lines}Content-Length: 0\r\n\r\n");
+        self.stream.get_mut().write_all(head.as_bytes()).call(what)?;
+        self.answer().and_then(|answer| answer.value(&what()))
+    }
+
     /// The same with a body of any length.
     pub(crate) fn upload(
         &mut self,

@@ -22,16 +22,19 @@ mod cgroup;
 mod clients;
 mod daemon;
 mod disk;
+mod distribution;
 mod engine;
 mod floor;
 mod groups;
 mod host;
 mod http;
+mod layers;
 mod memory;
 mod registry;
 mod report;
 mod rounds;
 mod series;
+mod served;
 
 use std::process::ExitCode;
 

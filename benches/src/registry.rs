@@ -146,6 +146,7 @@ fn per_gigabyte(name: &str, budget: Option<Budget>, taken: &Taken, bytes: usize)
         unit: "ms/GB",
         ours: scaled(pick(&taken[0])),
         dockerd: taken.get(1).map(|theirs| scaled(pick(theirs))),
+        podman: None,
         floor: None,
         budget,
     };
@@ -177,6 +178,7 @@ fn manifests(all: &[Registry], rounds: usize, interrupts: &Interrupts) -> Result
         unit: "us",
         ours,
         dockerd,
+        podman: None,
         floor: None,
         budget: None,
     })
@@ -187,7 +189,7 @@ fn memory(all: &[Registry]) -> Result<Row> {
     let pss = |registry: &Registry| crate::memory::pss_of(registry.pid).map(|pss| Series(vec![pss]));
     let dockerd = all.get(1).map(pss).transpose()?;
     let name = "registry memory (PSS) after the runs".into();
-    Ok(Row { name, unit: "KiB", ours: pss(&all[0])?, dockerd, floor: None, budget: None })
+    Ok(Row { name, unit: "KiB", ours: pss(&all[0])?, dockerd, podman: None, floor: None, budget: None })
 }
 
 /// Fetches a blob so many times over all connections.

@@ -12,6 +12,7 @@ pub(crate) struct Row {
     pub(crate) unit: &'static str,
     pub(crate) ours: Series,
     pub(crate) dockerd: Option<Series>,
+    pub(crate) podman: Option<Series>,
     pub(crate) floor: Option<Series>,
     pub(crate) budget: Option<Budget>,
 }
@@ -66,6 +67,7 @@ impl Row {
             format!("{}, {}", self.name, self.unit),
             cell(&self.ours),
             series(self.dockerd.as_ref()),
+            series(self.podman.as_ref()),
             series(self.floor.as_ref()),
             self.to_dockerd().map(|ratio| format!("1/{:.1}", 1.0 / ratio)).unwrap_or_default(),
             self.to_floor().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
@@ -85,7 +87,8 @@ pub(crate) fn verdict(rows: &[Row]) -> Result<()> {
     Err(Error::internal(format!("over budget: {}", names.join("; "))))
 }
 
-const HEADS: [&str; 8] = ["what", "ours", "dockerd", "floor", "ours/dockerd", "ours/floor", "budget", ""];
+const HEADS: [&str; 9] =
+    ["what", "ours", "dockerd", "podman", "floor", "ours/dockerd", "ours/floor", "budget", ""];
 
 /// `median (least..most; runs)`
 fn cell(series: &Series) -> String {
@@ -131,7 +134,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
     let row = |row: &Row| {
         json!({
             "name": row.name, "unit": row.unit, "budget": row.budget_text(), "met": row.is_met(),
-            "ours": row.ours.0, "dockerd": values(&row.dockerd), "floor": values(&row.floor),
+            "ours": row.ours.0, "dockerd": values(&row.dockerd), "podman": values(&row.podman), "floor": values(&row.floor),
         })
     };
     rows.iter().map(row).collect()
@@ -147,6 +150,7 @@ mod tests {
             unit: "ms",
             ours: Series(vec![ours, ours]),
             dockerd: Some(Series(vec![120.0, 120.0])),
+            podman: None,
             floor: None,
             budget: Some(budget),
         }

@@ -22,6 +22,7 @@ pub(crate) enum Who {
     Ours,
     Dockerd,
     Floor,
+    Podman,
 }
 
 /// What one runner needed, in milliseconds.

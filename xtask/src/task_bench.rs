@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds the programs and the bench, and starts it. Its own flags are passed on: `--runs N`,
-//! `--only GROUP` (api, exec, cli, import, memory, registry), `--json FILE`, `--peer-docker unix://…` (else
-//! KOGGE_BENCH_DOCKER), `--peer-registry ADDRESS:PORT@PID`, `--root TAR`. Ours is `--profile release|dev`.
+//! `--only GROUP` (api, exec, cli, import, pull, push, load, memory, registry), `--json FILE`, `--peer-docker unix://…` (else
+//! KOGGE_BENCH_DOCKER), `--podman WORDS` that start one (else KOGGE_BENCH_PODMAN), `--peer-registry ADDRESS:PORT@PID`, `--root
+//! TAR`, `--megabytes N` of the image of pull, push and load (else 504). Ours is `--profile release|dev`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,9 @@ pub(crate) fn run(arguments: Vec<String>) -> Result {
     }
     if let (Ok(host), false) = (std::env::var("KOGGE_BENCH_DOCKER"), wish.names("--peer-docker")) {
         wish.pass("--peer-docker", Path::new(&host));
+    }
+    if let (Ok(words), false) = (std::env::var("KOGGE_BENCH_PODMAN"), wish.names("--podman")) {
+        wish.pass("--podman", Path::new(&words));
     }
     if wish.names("--peer-docker") {
         wish.pass("--client", &debian::stock_client()?);
